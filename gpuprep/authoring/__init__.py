@@ -1,0 +1,1 @@
+"""What a curriculum author runs: `dev new`, `dev stubs`, `dev check`."""

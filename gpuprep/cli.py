@@ -1,0 +1,385 @@
+"""The `gpuprep` command: Typer wiring, no logic. Everything heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+
+import typer
+
+from gpuprep import __version__, cli_dev
+from gpuprep.cli_typer import QuickCommand, QuickGroup
+from gpuprep.errors import GpuprepError, UsageError, WorkspaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gpuprep.model import Exercise, Report
+    from gpuprep.practice.checking import Checked
+    from gpuprep.practice.desk import Desk
+
+INTERRUPTED = 130
+"""What shells report for a process that Ctrl-C ended."""
+
+PRACTISE, STANDING, SET_UP, AUTHORS = "Practise", "Where you stand", "Set up", "For curriculum authors"
+
+_HELP = """A gym for GPU and inference engineering: write the kernel, and learn whether it is right,
+how much work it does, and how close it runs to what your card can do.
+
+EX is an exercise: `ex_03`, `3`, or a part of its title that fits no other. Without it, your current exercise."""
+
+_EXAMPLES = """Examples:
+
+gpuprep init gym && cd gym     make a workspace
+
+gpuprep next                   what to write now, and in which file
+
+gpuprep check                  grade it
+
+gpuprep check 3 softmax        grade two others
+
+gpuprep hint                   a nudge; again for more
+
+gpuprep check --all --json     everything, for a script
+
+Exit codes: 0 passed, 1 not passed or nothing could be graded, 2 usage or set-up, 3 the grader's own fault."""
+
+
+app = typer.Typer(
+    name="gpuprep",
+    cls=QuickGroup,
+    help=_HELP,
+    epilog=_EXAMPLES,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(cli_dev.app, name="dev", rich_help_panel=AUTHORS)
+
+
+def _complete(incomplete: str) -> list[tuple[str, str]]:
+    """Ids, and names once some letters are there."""
+    from gpuprep.practice.desk import open_desk
+
+    try:
+        exercises = open_desk().curriculum.exercises
+    except GpuprepError:
+        return []  # a message would land in the middle of what is being typed
+    ids = [(exercise.id, exercise.title) for exercise in exercises]
+    return ids + [(exercise.name, exercise.title) for exercise in exercises if incomplete]
+
+
+def _desk() -> Desk:
+    from gpuprep.practice.desk import open_desk
+
+    return open_desk()
+
+
+OneExercise = Annotated[
+    str | None,
+    typer.Argument(metavar="[EX]", help="The exercise; the current one if left out.", autocompletion=_complete),
+]
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from gpuprep.render import terminal
+
+        terminal.write(f"gpuprep {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _front(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is not None:
+        return
+    from gpuprep import workspace
+    from gpuprep.render import terminal
+
+    try:
+        workspace.find()
+    except WorkspaceError as error:
+        if text := context.get_help():  # with rich, Typer has printed it already
+            terminal.write(text)
+        terminal.notice(f"{error.message}. To make one: gpuprep init gym", style="strong")
+        return
+    next_()
+
+
+@app.command(cls=QuickCommand, rich_help_panel=SET_UP)
+def init(
+    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="The folder; made if it isn't there.")] = ".",
+    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="A study plan, such as `focused`.")] = None,
+    curriculum: cli_dev.CurriculumFolder = None,
+    as_json: cli_dev.AsJson = False,
+) -> None:
+    """Make a workspace, or bring one up to date. Your own changes are never overwritten."""
+    from gpuprep import workspace
+    from gpuprep.practice.desk import curriculum_for
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import welcome_page
+
+    target = Path(directory).expanduser()
+    root = Path(curriculum).expanduser() if curriculum else None
+    found = curriculum_for(target, root)
+    result = workspace.init(target, found, plan=plan, curriculum_root=root)
+    place = "" if target.resolve() == Path.cwd() else result.workspace.display(target)
+    terminal.answer(welcome_page(result, found, target=place), machine.init(result), as_json=as_json)
+
+
+@app.command("next", cls=QuickCommand, rich_help_panel=PRACTISE)
+def next_(as_json: cli_dev.AsJson = False) -> None:
+    """Show the current exercise: what is asked, and which file to write."""
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.overview import next_page
+
+    desk = _desk()
+    current = desk.overview().current
+    path = desk.workspace.exercise_path(current.exercise) if current else None
+    page = next_page(current, path, desk.curriculum, display=desk.workspace.display)
+    terminal.answer(page, machine.next_exercise(current, path), as_json=as_json)
+
+
+@app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
+def check(
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EX]...", help="What to grade; the current one if left out.", autocompletion=_complete),
+    ] = None,
+    check_all: Annotated[bool, typer.Option("--all", help="Every exercise in the workspace.")] = False,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; `auto` uses a GPU where there is one.")
+    ] = "auto",
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, metavar="SECONDS", help="How long your code may run on each device.")
+    ] = None,
+    require: Annotated[
+        Literal["speed"] | None, typer.Option(help="`speed`: a pass without graded speed is none.")
+    ] = None,
+    as_json: cli_dev.AsJson = False,
+) -> None:
+    """Grade an exercise: is it right, how much work does it do, how fast is it?"""
+    if check_all and queries:
+        raise UsageError("check takes exercises or --all, not both", next_step="gpuprep check --all")
+    from gpuprep.practice import checking
+    from gpuprep.render import terminal
+
+    desk = _desk()
+    if check_all:
+        exercises = checking.present(desk.workspace, desk.curriculum.exercises)
+    else:
+        exercises = desk.exercises(queries)
+        checking.require_present(desk.workspace, exercises)
+    done: list[Checked] = []
+    for exercise in exercises:
+        done.append(_check_one(desk, exercise, device, timeout))
+        if not as_json:
+            _show_check(desk, done[-1], needs_speed=require == "speed", is_first=len(done) == 1)
+    graded = [(checked.exercise, checked.report) for checked in done]
+    unrecorded = next((checked.unrecorded for checked in done if checked.unrecorded), None)
+    code = checking.exit_code([report for _, report in graded], needs_speed=require == "speed")
+    code = unrecorded.exit_code if unrecorded else code
+    if as_json:
+        _write_checks(graded, code, needs_speed=require == "speed", unrecorded=unrecorded)
+    elif check_all or len(done) > 1:
+        _show_summary(graded, needs_speed=require == "speed")
+    if unrecorded:
+        terminal.show_error(unrecorded)
+    raise typer.Exit(code)
+
+
+def _check_one(desk: Desk, exercise: Exercise, device: str, timeout_s: float | None) -> Checked:
+    from gpuprep.practice.checking import check_file
+    from gpuprep.render import terminal
+
+    try:
+        with terminal.status(f"{exercise.id} {exercise.title}") as on_event:
+            return check_file(
+                desk.workspace, desk.curriculum, exercise, device=device, timeout_s=timeout_s, on_event=on_event
+            )
+    except KeyboardInterrupt:
+        terminal.notice(f"interrupted; nothing was recorded for {exercise.id}", style="warning")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _show_check(desk: Desk, checked: Checked, *, needs_speed: bool, is_first: bool) -> None:
+    from gpuprep.render import terminal
+    from gpuprep.render.report import report_page
+
+    page = report_page(
+        checked.report,
+        checked.exercise,
+        display=lambda path: desk.workspace.display(Path(path)),
+        needs_speed=needs_speed,
+        width=terminal.width(),
+    )
+    terminal.show(page, gap=not is_first)
+
+
+def _show_summary(graded: Sequence[tuple[Exercise, Report]], *, needs_speed: bool) -> None:
+    from gpuprep.render import terminal
+    from gpuprep.render.report import summary_page
+
+    terminal.show(summary_page(graded, needs_speed=needs_speed, width=terminal.width()), gap=True)
+
+
+def _write_checks(
+    graded: Sequence[tuple[Exercise, Report]], code: int, *, needs_speed: bool, unrecorded: GpuprepError | None
+) -> None:
+    from gpuprep.render import machine, terminal
+
+    document = machine.checks(graded, code, needs_speed=needs_speed, unrecorded=unrecorded)
+    terminal.write(machine.dumps(document))
+
+
+@app.command("list", cls=QuickCommand, rich_help_panel=STANDING)
+def list_(as_json: cli_dev.AsJson = False) -> None:
+    """List every exercise, and what has become of it."""
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.overview import list_page
+
+    desk = _desk()
+    overview = desk.overview()
+    terminal.answer(list_page(desk.curriculum, overview), machine.listing("list", overview), as_json=as_json)
+
+
+@app.command(cls=QuickCommand, rich_help_panel=STANDING)
+def progress(
+    by: Annotated[Literal["module", "topic"], typer.Option(help="How to group.")] = "module",
+    as_json: cli_dev.AsJson = False,
+) -> None:
+    """Show how much is done, by module or by topic."""
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.overview import progress_page
+
+    overview = _desk().overview()
+    page = progress_page(overview, by_topic=by == "topic")
+    terminal.answer(page, machine.listing("progress", overview), as_json=as_json)
+
+
+@app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
+def hint(query: OneExercise = None, as_json: cli_dev.AsJson = False) -> None:
+    """Give a hint: from a nudge to an outline, one more each time."""
+    from gpuprep.practice.checking import last_diagnosis
+    from gpuprep.practice.hints import next_hint
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import hint_page
+
+    desk = _desk()
+    exercise = desk.exercise(query)
+    with desk.progress() as record:
+        shown = next_hint(exercise, record, diagnosis_id=last_diagnosis(record.last(exercise.id)))
+    terminal.answer(hint_page(shown), machine.hint(shown), as_json=as_json)
+
+
+@app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
+def reset(query: OneExercise = None, as_json: cli_dev.AsJson = False) -> None:
+    """Put an exercise's stub back. What you wrote is backed up first."""
+    from gpuprep import workspace
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import reset_page
+
+    desk = _desk()
+    exercise = desk.exercise(query)
+    result = workspace.reset(desk.workspace, desk.curriculum, exercise)
+    terminal.answer(
+        reset_page(exercise, result, desk.workspace.display), machine.reset(exercise, result), as_json=as_json
+    )
+
+
+@app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
+def solution(
+    query: OneExercise = None,
+    force: Annotated[bool, typer.Option("--force", help="Before a pass, too. It is noted for good.")] = False,
+    as_json: cli_dev.AsJson = False,
+) -> None:
+    """Print the reference solution, once you have passed."""
+    from gpuprep.practice.solutions import solution as reveal
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import solution_note
+
+    desk = _desk()
+    exercise = desk.exercise(query)
+    with desk.progress() as record:
+        shown = reveal(desk.curriculum, record, exercise, force=force)
+    if as_json:
+        terminal.write(machine.dumps(machine.solution(exercise, shown)))
+        return
+    terminal.write(shown.text)
+    terminal.notice(solution_note(exercise, shown))
+
+
+@app.command("open", cls=QuickCommand, rich_help_panel=PRACTISE)
+def open_(query: OneExercise = None) -> None:
+    """Open an exercise in your editor: $VISUAL, else $EDITOR, else one that is installed."""
+    from gpuprep.practice.checking import require_present
+    from gpuprep.practice.editor import open_files
+
+    desk = _desk()
+    exercise = desk.exercise(query)
+    require_present(desk.workspace, [exercise])
+    open_files(desk.curriculum.sources(desk.workspace.exercise_path(exercise)))
+
+
+@app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
+def repro(query: OneExercise = None, as_json: cli_dev.AsJson = False) -> None:
+    """Write the last failing input as a script that runs your function in the debugger."""
+    from gpuprep.practice.repro import repro as write_repro
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import repro_page
+
+    desk = _desk()
+    exercise = desk.exercise(query)
+    with desk.progress() as record:
+        script = write_repro(desk.workspace, desk.curriculum, record, exercise)
+    terminal.answer(
+        repro_page(exercise, script, desk.workspace.display), machine.repro(exercise, script), as_json=as_json
+    )
+
+
+@app.command(cls=QuickCommand, rich_help_panel=SET_UP)
+def doctor(as_json: cli_dev.AsJson = False) -> None:
+    """Look at Python, torch, Triton, the compiler and the GPU, and say how to mend what is missing."""
+    from gpuprep.practice.doctor import diagnose
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import doctor_page
+
+    with terminal.status("doctor") as on_event:
+        on_event("running a test program on each back end")
+        checkup = diagnose()
+    terminal.answer(doctor_page(checkup), machine.doctor(checkup), as_json=as_json)
+    raise typer.Exit(0 if checkup.is_healthy else GpuprepError.exit_code)
+
+
+def main() -> NoReturn:
+    """The console script. What a person can mend becomes a line and a next step; our own bugs keep their traceback."""
+    try:
+        _run()
+    except BrokenPipeError:
+        _hush()
+    sys.exit(1)
+
+
+def _run() -> None:
+    try:
+        app(prog_name="gpuprep")
+    except GpuprepError as error:
+        from gpuprep.render import machine, terminal
+
+        if "--json" in sys.argv[1:]:
+            terminal.write(machine.dumps(machine.error(error, exit_code=error.exit_code)))
+        terminal.show_error(error)
+        sys.exit(error.exit_code)
+
+
+def _hush() -> None:
+    """Nobody reads stdout any more: keep the interpreter from complaining when it flushes at the end."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,292 @@
+"""One launch of a kernel: every access of its programs is checked, counted and remembered."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gpuprep.counters.accesses import Access
+from gpuprep.counters.extents import Addresses, Extent, Lanes
+from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, OutOfBoundsAccess
+from gpuprep.counters.races import Conflict, Index, Shadow
+from gpuprep.counters.recording import Recording, extent_of
+
+Peek = Callable[[Addresses, np.dtype[Any]], npt.NDArray[Any]]
+"""Reads memory: addresses and an element dtype to values."""
+
+NEAR_BYTES = 1 << 16
+NEAR_SPANS = 16
+"""An address further than both of these from every tensor of a launch belongs to none of them."""
+
+
+class _Argument:
+    """A tensor of the launch, with what may narrow its extent and the shadow that it shares with its aliases."""
+
+    def __init__(self, extent: Extent, limits: tuple[Extent, ...]) -> None:
+        self.extent = extent
+        self.limits = limits
+        self.is_plain = extent.is_dense and not limits
+        self.shadow: Shadow | None = None
+
+    def contains(self, addresses: Addresses, width: int) -> Lanes:
+        inside = self.extent.contains(addresses, width)
+        if self.limits:
+            inside &= np.logical_or.reduce([limit.contains(addresses, width) for limit in self.limits])
+        return inside
+
+
+class Launch:
+    """Follows the programs of one launch.
+
+    Args:
+        recording: what is counted and found goes there.
+        kernel: the kernel's name.
+        path: the file whose lines findings name.
+        peek: reads memory, to tell a store that changes something from one that doesn't.
+    """
+
+    def __init__(self, recording: Recording, kernel: str, path: str, peek: Peek) -> None:
+        self.is_atomic_section = False
+        """True while the interpreter carries out an atomic load or store as a plain one."""
+        self._recording = recording
+        self._kernel = kernel
+        self._path = path
+        self._peek = peek
+        self._arguments: list[_Argument] = []
+        self._grid = (1, 1, 1)
+        self._program = (0, 0, 0)
+        self._number = 0
+        self._is_synced = False
+        self._tracks_races = False
+
+    def bind(self, arguments: Mapping[str, Any]) -> None:
+        """Takes the extents of every tensor among the arguments that the kernel really gets."""
+        for name, value in arguments.items():
+            for full_name, tensor in _tensors(name, value):
+                extent = extent_of(full_name, tensor)
+                self._arguments.append(_Argument(extent, self._recording.limits(extent)))
+                self._recording.keep(tensor)
+        for storage in {argument.extent.storage for argument in self._arguments}:
+            aliases = [argument for argument in self._arguments if argument.extent.storage == storage]
+            shadow = Shadow(
+                min(alias.extent.low for alias in aliases),
+                max(alias.extent.high for alias in aliases),
+                min(alias.extent.itemsize for alias in aliases),
+            )
+            for alias in aliases:
+                alias.shadow = shadow
+
+    def start(self, grid: tuple[int, int, int]) -> None:
+        """The grid is known; its programs come next."""
+        self._grid = grid
+        n_programs = grid[0] * grid[1] * grid[2]
+        self._recording.programs += n_programs
+        self._tracks_races = n_programs > 1 and not self._recording.is_full_of_races
+
+    def enter(self, program: tuple[int, int, int]) -> None:
+        """The next program begins."""
+        _, n_y, n_z = self._grid
+        self._program = program
+        self._number = (program[0] * n_y + program[1]) * n_z + program[2] + 1
+        self._is_synced = False
+
+    def load(self, pointers: Any, mask: Any, width: int) -> None:
+        """A load of `width` bytes a lane is about to happen.
+
+        Raises:
+            OutOfBoundsAccess: a lane is outside every tensor of the launch.
+        """
+        access = Access.of(pointers, mask, width, "load")
+        if not access.addresses.size:
+            return
+        parts = self._check(access)
+        self._count_load(access)
+        if self.is_atomic_section:
+            self._is_synced = True
+            return
+        for argument, part in parts:
+            index = self._shadow_index(argument, part)
+            if argument.shadow and index is not None:
+                conflict = argument.shadow.load(index, self._number, self._is_synced)
+                self._note_race(part, argument.extent, conflict)
+
+    def store(self, pointers: Any, values: Any, mask: Any) -> None:
+        """A store is about to happen; see `load`."""
+        values = np.asarray(values)
+        access = Access.of(pointers, mask, values.dtype.itemsize, "store")
+        if not access.addresses.size:
+            return
+        parts = self._check(access)
+        self._count_store(access)
+        for argument, part in parts:
+            self._recording.mark_stored(argument.extent.storage, part)
+            if self.is_atomic_section:
+                self._track_atomic(argument, part)
+            else:
+                self._track_store(argument, part, values, np.shape(pointers))
+        self._is_synced |= self.is_atomic_section
+
+    def atomic(self, pointers: Any, mask: Any, width: int) -> None:
+        """An atomic read-modify-write is about to happen: one load plus one store; see `load`."""
+        access = Access.of(pointers, mask, width, "atomic")
+        if not access.addresses.size:
+            return
+        parts = self._check(access)
+        self._count_load(access)
+        self._count_store(access)
+        for argument, part in parts:
+            self._recording.mark_stored(argument.extent.storage, part)
+            self._track_atomic(argument, part)
+        self._is_synced = True
+
+    def _count_load(self, access: Access) -> None:
+        self._recording.bytes_loaded += access.n_bytes
+        self._recording.sectors_loaded += access.n_sectors()
+
+    def _count_store(self, access: Access) -> None:
+        self._recording.bytes_stored += access.n_bytes
+        self._recording.sectors_stored += access.n_sectors()
+
+    def _check(self, access: Access) -> list[tuple[_Argument, Access]]:
+        """The tensors that the lanes belong to, with those lanes."""
+        parts = self._owners(access)
+        lanes = access.misaligned()
+        if lanes is not None:
+            extent = parts[0][0].extent
+            index = extent.index(int(access.addresses[lanes.argmax()]))
+            text = f"misaligned {access.verb}: {access.width} bytes at no multiple of {access.width} in {extent.name}"
+            self._recording.note(self._finding(MISALIGNED, text, extent, index, access, lanes))
+        return parts
+
+    def _owners(self, access: Access) -> list[tuple[_Argument, Access]]:
+        for argument in self._arguments:
+            if argument.extent.spans(access.low, access.high) and (
+                argument.is_plain or argument.contains(access.addresses, access.width).all()
+            ):
+                return [(argument, access)]
+        parts: list[tuple[_Argument, Access]] = []
+        lost = np.ones(access.addresses.shape, dtype=np.bool_)
+        for argument in self._arguments:
+            lanes = argument.contains(access.addresses, access.width) & lost
+            if lanes.any():
+                parts.append((argument, access.part(lanes)))
+                lost &= ~lanes
+        if lost.any():
+            # Lanes of one access mostly belong to one tensor: prefer those that the lanes in bounds point into.
+            self._stop(access, lost, parts or [(argument, access) for argument in self._arguments])
+        return parts
+
+    def _stop(self, access: Access, lost: Lanes, candidates: list[tuple[_Argument, Access]]) -> NoReturn:
+        address = int(access.addresses[lost.argmax()])
+        extent = self._nearest(address, [argument.extent for argument, _ in candidates])
+        if extent is None:
+            index, text = 0, f"{access.verb} at an address in no tensor of this launch"
+        else:
+            index, text = extent.index(address), f"{access.verb} {extent.locate(address)}"
+        finding = self._finding(OUT_OF_BOUNDS, text, extent, index, access, lost)
+        self._recording.note(finding)
+        self._recording.stopped_by = finding
+        raise OutOfBoundsAccess(finding)
+
+    def _nearest(self, address: int, extents: list[Extent]) -> Extent | None:
+        nearest = min(extents, key=lambda extent: extent.distance(address), default=None)
+        if nearest is None:
+            return None
+        distance = nearest.distance(address)
+        if distance and self._recording.is_in_inputs(address):
+            return None
+        return nearest if distance <= max(NEAR_BYTES, NEAR_SPANS * nearest.span * nearest.itemsize) else None
+
+    def _shadow_index(self, argument: _Argument, access: Access) -> Index | None:
+        return argument.shadow.index(access) if argument.shadow and self._tracks_races else None
+
+    def _track_store(self, argument: _Argument, access: Access, values: Any, shape: tuple[int, ...]) -> None:
+        index = self._shadow_index(argument, access)
+        if argument.shadow is None or index is None:
+            return
+        for conflict in argument.shadow.store(index, self._number, self._is_synced):
+            stored = access.values(values, shape)
+            changed = conflict.lanes.copy()
+            changed[changed] = _bits(self._peek(access.addresses[changed], stored.dtype)) != _bits(stored[changed])
+            if changed.any():
+                self._note_race(access, argument.extent, Conflict(changed, conflict.other, conflict.did))
+                return
+
+    def _track_atomic(self, argument: _Argument, access: Access) -> None:
+        index = self._shadow_index(argument, access)
+        if argument.shadow and index is not None:
+            conflict = argument.shadow.atomic(index, self._number, self._is_synced)
+            self._note_race(access, argument.extent, conflict)
+
+    def _note_race(self, access: Access, extent: Extent, conflict: Conflict | None) -> None:
+        if conflict is None:
+            return
+        index = extent.index(int(access.addresses[conflict.lanes.argmax()]))
+        other = "several programs" if conflict.other < 0 else self._program_text(self._unravel(conflict.other))
+        verb = "updates atomically" if access.verb == "atomic" else f"{access.verb}s"
+        text = (
+            f"race on {extent.name}: {self._program_text(self._program)} {verb} element {index}, "
+            f"which {other} {conflict.did} in the same launch"
+        )
+        self._recording.note(self._finding(RACE, text, extent, index, access, conflict.lanes))
+        self._tracks_races = not self._recording.is_full_of_races
+
+    def _finding(
+        self, kind: str, text: str, extent: Extent | None, index: int, access: Access, lanes: Lanes
+    ) -> Finding:
+        path, line = self._where()
+        n_lanes = int(np.count_nonzero(lanes))
+        count = f"{n_lanes} lane{'' if n_lanes == 1 else 's'}"
+        return Finding(
+            kind=kind,
+            message=f"{text} ({count if kind == RACE else f'{self._program_text(self._program)}, {count}'})",
+            path=path,
+            line=line,
+            kernel=self._kernel,
+            program=self._program,
+            tensor=extent.name if extent else "",
+            index=index,
+            is_store=access.verb != "load",
+            lanes=n_lanes,
+        )
+
+    def _where(self) -> tuple[str, int]:
+        """The innermost line of the kernel's own file: the interpreter keeps names and line numbers."""
+        frame = sys._getframe()  # noqa: SLF001 - inspect.stack() reads source files, which costs milliseconds
+        while frame.f_code.co_filename != self._path:
+            if frame.f_back is None:
+                return "", 0
+            frame = frame.f_back
+        return self._path, frame.f_lineno
+
+    def _unravel(self, number: int) -> tuple[int, int, int]:
+        _, n_y, n_z = self._grid
+        rest, z = divmod(number - 1, n_z)
+        return (*divmod(rest, n_y), z)
+
+    def _program_text(self, program: tuple[int, int, int]) -> str:
+        if self._grid[1:] == (1, 1):
+            return f"program {program[0]}"
+        shown = program if self._grid[2] > 1 else program[:2]
+        return f"program ({', '.join(map(str, shown))})"
+
+
+def _tensors(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in an argument: itself, in a tuple, under a descriptor or a reinterpreted one."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, tuple | list):
+        for place, item in enumerate(value):
+            yield from _tensors(f"{name}[{place}]", item)
+    elif isinstance(base := getattr(value, "base", None), torch.Tensor):
+        yield name, base
+
+
+def _bits(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values as unsigned integers, so that equal means the same bytes (NaN included)."""
+    return np.ascontiguousarray(values).view(f"u{values.dtype.itemsize}")

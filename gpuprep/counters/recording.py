@@ -1,0 +1,135 @@
+"""What one recorded call did: counted work, findings, host operations, and which elements kernels stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from gpuprep.counters.accesses import Access
+from gpuprep.counters.extents import Extent
+from gpuprep.counters.findings import RACE, Finding
+from gpuprep.counters.torch_ops import HostOp
+from gpuprep.model import Work
+
+MAX_RACES = 8
+"""Races kept of one recording: the first few lines tell the story, and tracking stops after them."""
+
+_WORD_BYTES = 8
+"""Widest element; stored bytes are kept in arrays of whole words, so that a lane is one assignment."""
+
+
+def extent_of(name: str, tensor: torch.Tensor) -> Extent:
+    """The logical extent of a tensor."""
+    return Extent(
+        name,
+        tensor.data_ptr(),
+        tuple(tensor.shape),
+        tensor.stride(),
+        tensor.element_size(),
+        tensor.untyped_storage().data_ptr(),
+    )
+
+
+@dataclass
+class Recording:
+    """Filled while the recorded call runs; read it afterwards.
+
+    Args:
+        inputs: the grader's tensors. A learner's view of one of them reaches no further than the tensor itself.
+    """
+
+    inputs: Sequence[torch.Tensor] = ()
+    host_ops: list[HostOp] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    bytes_loaded: int = 0
+    bytes_stored: int = 0
+    sectors_loaded: int = 0
+    sectors_stored: int = 0
+    launches: int = 0
+    programs: int = 0
+    dot_flops: int = 0
+    stopped_by: Finding | None = None
+    """The out-of-bounds access that ended the call; nothing is launched after it."""
+
+    def __post_init__(self) -> None:
+        self._input_extents = [extent_of("", tensor) for tensor in self.inputs]
+        self._stored: dict[int, npt.NDArray[np.uint8]] = {}
+        # Storages are kept alive until the recording goes, so that no later tensor inherits the marks of a freed one.
+        self._storages: dict[int, torch.UntypedStorage] = {}
+
+    @property
+    def work(self) -> Work:
+        """The counted work so far."""
+        return Work(
+            bytes_loaded=self.bytes_loaded,
+            bytes_stored=self.bytes_stored,
+            sectors_loaded=self.sectors_loaded,
+            sectors_stored=self.sectors_stored,
+            launches=self.launches,
+            programs=self.programs,
+            dot_flops=self.dot_flops,
+        )
+
+    @property
+    def is_full_of_races(self) -> bool:
+        """True when no further race would be kept."""
+        return sum(finding.kind == RACE for finding in self.findings) >= MAX_RACES
+
+    def note(self, finding: Finding) -> None:
+        """Keeps a finding, once for each line, tensor and direction."""
+        place = (finding.kind, finding.path, finding.line, finding.tensor, finding.is_store)
+        known = {(old.kind, old.path, old.line, old.tensor, old.is_store) for old in self.findings}
+        if place not in known and not (finding.kind == RACE and self.is_full_of_races):
+            self.findings.append(finding)
+
+    def keep(self, tensor: torch.Tensor) -> None:
+        """Remembers the storage of a tensor that a kernel may store into."""
+        storage = tensor.untyped_storage()
+        self._storages.setdefault(storage.data_ptr(), storage)
+
+    def limits(self, extent: Extent) -> tuple[Extent, ...]:
+        """The inputs that a view may not reach beyond; empty where it surely doesn't, or is of no input."""
+        owners = [owner for owner in self._input_extents if owner.storage == extent.storage]
+        return () if any(owner.covers(extent) for owner in owners) else tuple(owners)
+
+    def is_in_inputs(self, address: int) -> bool:
+        """True when the address lies within one of the inputs."""
+        return any(extent.spans(address, address + 1) for extent in self._input_extents)
+
+    def mark_stored(self, storage: int, access: Access) -> None:
+        """Remembers that a kernel stored to these lanes, all of them in the storage that begins at `storage`."""
+        marks = self._stored.get(storage)
+        if marks is None:
+            n_words = -(-self._storages[storage].nbytes() // _WORD_BYTES)
+            marks = self._stored[storage] = np.zeros(n_words * _WORD_BYTES, dtype=np.uint8)
+        if access.is_run:
+            marks[access.low - storage : access.high - storage] = 1
+            return
+        width = access.width
+        offsets = (access.addresses - np.uint64(storage)).astype(np.int64)
+        if storage % width == 0 and not (offsets % width).any():
+            words = marks.view(f"u{width}")
+            words[offsets // width] = int.from_bytes(b"\1" * width, "little")
+        else:
+            for byte in range(width):
+                marks[offsets + byte] = 1
+
+    def stored_into(self, tensor: torch.Tensor) -> int:
+        """How many distinct elements of `tensor` kernels have stored to."""
+        storage = tensor.untyped_storage().data_ptr()
+        marks = self._stored.get(storage)
+        if marks is None or tensor.numel() == 0:
+            return 0
+        itemsize = tensor.element_size()
+        moving = [(size, step * itemsize) for size, step in zip(tensor.shape, tensor.stride(), strict=True) if step > 0]
+        elements = np.lib.stride_tricks.as_strided(
+            marks[tensor.data_ptr() - storage :],
+            [size for size, _ in moving],
+            [step for _, step in moving],
+            writeable=False,
+        )
+        return int(np.count_nonzero(elements))

@@ -1,0 +1,167 @@
+"""Which torch operations host code runs around its kernels, seen where torch dispatches them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+MAX_HOST_OPS = 1000
+"""Distinct operations kept of one recording; no honest file has as many lines."""
+
+_LEAVING_TORCH = ("numpy", "tolist", "__dlpack__")
+"""Methods of Tensor after which others may compute on the values; `__array__` calls `numpy`."""
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """A torch operation, or a conversion that leaves torch's sight, at one line of host code."""
+
+    name: str
+    """`aten.add.Tensor`; `Tensor.numpy` for a conversion."""
+    numel: int
+    """Elements of its largest tensor, input or output; the largest where one line runs several times."""
+    path: str
+    line: int
+
+
+class HostOps:
+    """Records host operations while its `recording` lasts, in the order in which their lines first ran.
+
+    Operations that Triton's interpreter itself issues around a launch (copying arguments to the host and back) are
+    left out. Everything else counts, even inside a launch: in a grid function, a hook, or Python code in a kernel.
+
+    Args:
+        path: the file whose lines are wanted; None takes the innermost line outside every library.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self.ops: list[HostOp] = []
+        self._places: dict[tuple[str, str, int], int] = {}
+        self._path = path
+        self._is_on = False
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Records until left; then every patched method is what it was."""
+        self._is_on = True
+        undo = [self._patch_tensor(name) for name in _LEAVING_TORCH]
+        undo.append(self._patch_threads())
+        try:
+            with _Mode(self):
+                yield
+        finally:
+            self._is_on = False
+            for restore in undo:
+                restore()
+
+    def note(self, name: str, numel: int) -> None:
+        """Keeps one operation, unless the interpreter issued it."""
+        where = _where(self._path) if self._is_on else None
+        if where is None:
+            return
+        key = (name, *where)
+        with self._lock:
+            place = self._places.get(key)
+            if place is None and len(self.ops) < MAX_HOST_OPS:
+                self._places[key] = len(self.ops)
+                self.ops.append(HostOp(name, numel, *where))
+            elif place is not None and numel > self.ops[place].numel:
+                self.ops[place] = HostOp(name, numel, *where)
+
+    def _patch_tensor(self, name: str) -> Callable[[], None]:
+        original = getattr(torch.Tensor, name)
+
+        def noting(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+            self.note(f"Tensor.{name}", tensor.numel())
+            return original(tensor, *args, **kwargs)
+
+        return _replace(torch.Tensor, name, noting)
+
+    def _patch_threads(self) -> Callable[[], None]:
+        """Makes threads that start now record too: a dispatch mode sees its own thread only."""
+        start = threading.Thread.start
+
+        def recorded_start(thread: threading.Thread) -> None:
+            run = thread.run
+
+            def recorded_run() -> None:
+                with _Mode(self):
+                    run()
+
+            setattr(thread, "run", recorded_run)  # noqa: B010 - mypy forbids assigning to a method
+            start(thread)
+
+        return _replace(threading.Thread, "start", recorded_start)
+
+
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, host_ops: HostOps) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._host_ops = host_ops
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._host_ops.note(str(func), max(_numel(args), _numel(kwargs), _numel(result)))
+        return result
+
+
+def _numel(value: Any) -> int:
+    """Elements of the largest tensor in nested arguments."""
+    if isinstance(value, torch.Tensor):
+        return value.numel()
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, tuple | list):
+        return 0
+    return max(map(_numel, value), default=0)
+
+
+def _replace(owner: type, name: str, value: Any) -> Callable[[], None]:
+    """Sets an attribute of a class; the call that comes back undoes it, an inherited one included."""
+    is_own = name in vars(owner)
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    return lambda: setattr(owner, name, original) if is_own else delattr(owner, name)
+
+
+def _package_folder(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    return str(Path(spec.origin).parent) + "/" if spec and spec.origin else "<no such package>"
+
+
+_TRANSPARENT = (_package_folder("torch"), str(Path(__file__).parent) + "/")
+_LIBRARIES = (*_TRANSPARENT, _package_folder("triton"), _package_folder("numpy"), "<")
+_INTERPRETER = _package_folder("triton") + "runtime/interpreter.py"
+
+
+def _where(path: str | None) -> tuple[str, int] | None:
+    """The line that asked for an operation; None for the interpreter's own."""
+    frame = sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads source files, which costs milliseconds
+    is_innermost = True
+    outside: tuple[str, int] | None = None
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if is_innermost and not name.startswith(_TRANSPARENT):
+            if name == _INTERPRETER:
+                return None
+            is_innermost = False
+        if name == path:
+            return name, frame.f_lineno
+        if outside is None and not name.startswith(_LIBRARIES):
+            outside = name, frame.f_lineno
+        if frame.f_back is None:
+            break
+        frame = frame.f_back
+    return outside or ("", 0)

@@ -1,0 +1,271 @@
+"""The vocabulary that files in `graders/` are written in. Importing it costs no torch.
+
+A grader file defines one subclass of `Grader` and an instance of it named `GRADER`. It runs on the trusted side only;
+the learner's process never sees it.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from gpuprep.model import Budget, Case, Scalar, Tier
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "EDGE_SIZES",
+    "HOST_OPS",
+    "ITEMSIZE",
+    "UNIT_ROUNDOFF",
+    "Budget",
+    "Case",
+    "Draw",
+    "ErrorModel",
+    "Expected",
+    "Grader",
+    "Scalar",
+    "Tier",
+    "Traffic",
+    "cases_along",
+]
+
+EDGE_SIZES = (1, 3, 31, 32, 33, 1023, 1024, 1025)
+"""Around a warp, around the commonest block, and the sizes that a mask forgets."""
+
+ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int8": 1, "uint8": 1}
+"""Bytes an element, by dtype name."""
+
+UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""Largest relative error of one rounding to nearest, by dtype name."""
+
+HOST_OPS = frozenset(
+    f"aten.{name}"
+    for name in (
+        # allocation
+        "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros full full_like new_full "
+        # views
+        "view _unsafe_view reshape as_strided expand t transpose permute slice select unsqueeze squeeze detach alias "
+        "unbind split narrow unflatten movedim swapaxes broadcast_to view_as lift_fresh "
+        # .contiguous() of a non-contiguous tensor, and reading a scalar on the host
+        "clone contiguous _local_scalar_dense item is_same_size sym_size sym_stride sym_numel"
+    ).split()
+)
+"""Torch operations that host code around a kernel may use on tensors of any size, by overload packet."""
+
+GUARD_ELEMENTS = 256
+"""Poisoned elements before and after every tensor that a grader makes; keeps the 16-byte alignment kernels expect."""
+
+
+@dataclass(frozen=True)
+class ErrorModel:
+    """How far an honest result may lie from the float64 oracle.
+
+    allowed = u(dtype)·|value| + roundings·u(accumulate)·scale + floor(dtype)
+
+    `scale` comes with `Expected`: Σ|terms| of a reduction, |value| elsewhere. Dividing by Σ|terms| keeps honest sums
+    that cancel from being rejected.
+    """
+
+    roundings: float
+    """Effective roundings in the accumulation dtype between the inputs and one output element."""
+    accumulate: str = "float32"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one output must be.
+
+    Args:
+        value: the oracle's answer, float64 (integers where the task is exact), logical shape of the output.
+        dtype: name of the dtype that must come back.
+        scale: Σ|terms| of each element, same shape; None means |value|.
+        strides: required strides in elements, or None where any will do.
+    """
+
+    value: torch.Tensor
+    dtype: str
+    scale: torch.Tensor | None = None
+    strides: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """The least that one call must move and compute: `bytes` through device memory, `flops` on `dtype` operands."""
+
+    bytes: int
+    flops: int = 0
+    dtype: str = "float32"
+
+
+def cases_along(axis: str, sizes: Iterable[int], **fixed: Scalar) -> list[Case]:
+    """A correctness case for each size of one axis, all else fixed: `cases_along("n", EDGE_SIZES, dtype="float32")`."""
+    return [Case({axis: size, **{key: value for key, value in fixed.items() if key != axis}}) for size in sizes]
+
+
+class Draw:
+    """Makes input tensors from the check's secret seed, each between two guard bands of poison.
+
+    Args:
+        seed: any int; the same seed gives the same tensors on the same device type.
+        device: where the tensors are made, `cpu` or `cuda`.
+    """
+
+    def __init__(self, seed: int, device: str = "cpu") -> None:
+        import torch
+
+        self.device = device
+        self._generator = torch.Generator(device=device).manual_seed(seed)
+
+    def like(self, case: Case, *shape: int) -> torch.Tensor:
+        """A tensor with the case's dtype, distribution and layout."""
+        return self.tensor(
+            *shape,
+            dtype=case.get("dtype", "float32"),
+            distribution=case.get("distribution", "normal"),
+            layout=case.get("layout", "contiguous"),
+        )
+
+    def tensor(
+        self, *shape: int, dtype: str = "float32", distribution: str = "normal", layout: str = "contiguous"
+    ) -> torch.Tensor:
+        """A tensor of random values.
+
+        Args:
+            shape: logical shape.
+            dtype: a key of UNIT_ROUNDOFF.
+            distribution: `normal`; `offset` (mean 100, so that cancellation hurts); `wide` (magnitudes over many
+                powers of two); `heavy` (Student's t with 2 degrees of freedom).
+            layout: `contiguous`; `offset` (starts one element into its storage); `strided` (every second element of
+                the last axis); `padded` (rows longer than the logical row); `transposed` (last two axes swapped).
+
+        Raises:
+            ValueError: an unknown distribution or layout.
+        """
+        import torch
+
+        values = self._values(shape, distribution, dtype).to(getattr(torch, dtype))
+        return self.place(values, layout)
+
+    def place(self, values: torch.Tensor, layout: str = "contiguous") -> torch.Tensor:
+        """The same values in a guarded storage of their own, laid out as asked (see `tensor`)."""
+        import torch
+
+        shape = tuple(values.shape)
+        padded = list(shape)
+        offset = 1 if layout == "offset" else 0
+        if layout == "strided":
+            padded[-1] *= 2
+        elif layout == "padded":
+            padded[-1] += 3
+        elif layout == "transposed":
+            padded[-1], padded[-2] = padded[-2], padded[-1]
+        elif layout not in ("contiguous", "offset"):
+            raise ValueError(f"unknown layout {layout!r}")
+        n_elements = 1
+        for size in padded:
+            n_elements *= size
+        storage = torch.empty(n_elements + offset + 2 * GUARD_ELEMENTS, dtype=values.dtype, device=values.device)
+        storage.fill_(float("nan") if values.dtype.is_floating_point else torch.iinfo(values.dtype).max)
+        view = storage[GUARD_ELEMENTS + offset : GUARD_ELEMENTS + offset + n_elements].view(padded)
+        if layout == "strided":
+            view = view[..., ::2]
+        elif layout == "padded":
+            view = view[..., : shape[-1]]
+        elif layout == "transposed":
+            view = view.transpose(-1, -2)
+        view.copy_(values)
+        return view
+
+    def integers(self, low: int, high: int, *shape: int, dtype: str = "int32") -> torch.Tensor:
+        """Uniform integers in [low, high), guarded."""
+        import torch
+
+        values = torch.randint(low, high, shape, generator=self._generator, device=self.device)
+        return self.place(values.to(getattr(torch, dtype)))
+
+    def permutation(self, n: int) -> torch.Tensor:
+        """A random order of n things, int64 [n]."""
+        import torch
+
+        return torch.randperm(n, generator=self._generator, device=self.device)
+
+    def _values(self, shape: tuple[int, ...], distribution: str, dtype: str) -> torch.Tensor:
+        import torch
+
+        normal = torch.randn(shape, generator=self._generator, device=self.device)
+        if distribution == "normal":
+            return normal
+        if distribution == "offset":
+            return normal + 100.0
+        if distribution == "wide":
+            reach = 5.0 if dtype == "float16" else 12.0
+            return normal * torch.exp2(
+                reach * torch.randn(shape, generator=self._generator, device=self.device).clamp(-2, 2)
+            )
+        if distribution == "heavy":
+            chi = torch.randn((2, *shape), generator=self._generator, device=self.device).square().mean(0)
+            return (normal / chi.sqrt().clamp_min(1e-2)).clamp(-200, 200)
+        raise ValueError(f"unknown distribution {distribution!r}")
+
+
+class Grader(ABC):
+    """One exercise's cases, oracle and budgets. Subclass it, and bind an instance to `GRADER`."""
+
+    function: ClassVar[str]
+    """The name that the learner's file must define."""
+    parameters: ClassVar[tuple[str, ...]]
+    """Its positional parameters, in order."""
+    allowed_ops: ClassVar[frozenset[str]] = HOST_OPS
+    """Torch operations that the learner's host code may use on whole tensors; anything else is a banned call."""
+    baseline: ClassVar[str] = ""
+    """What `honest` is called when it is timed beside the learner's: `torch.softmax`."""
+
+    @abstractmethod
+    def cases(self, rng: random.Random) -> Sequence[Case]:
+        """Every case of a check, quick ones first. `rng` carries the secret seed: jitter one size with it.
+
+        Work cases (`tier=Tier.WORK`) have aligned shapes, run on the CPU, and are held against `budgets`; speed cases
+        (`tier=Tier.SPEED`) have `devices=("cuda",)`, and the first one is timed. Together the cases that run on a CPU
+        should launch at most some 200 programs of a usual solution.
+        """
+
+    @abstractmethod
+    def inputs(self, case: Case, draw: Draw) -> tuple[Any, ...]:
+        """The positional arguments of one call: tensors from `draw`, or plain scalars."""
+
+    @abstractmethod
+    def oracle(self, case: Case, *args: Any) -> tuple[Expected, ...]:
+        """What must come back, computed in float64: one Expected an output."""
+
+    @abstractmethod
+    def honest(self, case: Case, *args: Any, order: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        """What torch itself computes in the case's dtypes; with `order`, its sums taken in that order.
+
+        The author's check runs it in other orders (must pass) and on degraded inputs (must fail), and it is the
+        baseline that a learner would use instead.
+        """
+
+    @abstractmethod
+    def error_model(self, case: Case) -> ErrorModel:
+        """How far an honest result may be off."""
+
+    def reduction_size(self, case: Case) -> int:  # noqa: ARG002  overridden where there are sums
+        """Length of the axis that sums run over, which `honest` takes an order for; 0 where there is none."""
+        return 0
+
+    def budgets(self, case: Case) -> tuple[Budget, ...]:  # noqa: ARG002  overridden where work is counted
+        """Bounds on the counted work of a work case."""
+        return ()
+
+    def traffic(self, case: Case) -> Traffic:
+        """The least that a speed case moves and computes.
+
+        Raises:
+            NotImplementedError: the exercise has a speed case but no figure for it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has a speed case but no traffic()")

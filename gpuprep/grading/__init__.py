@@ -1,0 +1,1 @@
+"""The trusted side: makes inputs, judges outputs, decides."""

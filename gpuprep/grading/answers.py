@@ -1,0 +1,355 @@
+"""Turns a worker's answer for one case into a CaseResult: every fault that shows, the first by precedence wins."""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.channel import storage_id
+from gpuprep.grader import ITEMSIZE, Expected, Grader
+from gpuprep.grading.diagnosis import Evidence, diagnose
+from gpuprep.grading.judge import judge
+from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
+
+if TYPE_CHECKING:
+    import torch
+
+Answer = Mapping[str, Any]
+
+_FINDINGS = {
+    "out_of_bounds": Outcome.OUT_OF_BOUNDS,
+    "misaligned": Outcome.MISALIGNED,
+    "race": Outcome.RACE,
+}
+_HOST_RULE = "Host code may allocate and view tensors; what is computed, a kernel computes."
+_COPIES = frozenset({"aten.clone", "aten.contiguous"})
+_FILLS = frozenset({"aten.zeros", "aten.zeros_like", "aten.new_zeros", "aten.full", "aten.full_like", "aten.new_full"})
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One call as the trusted side made it. `args` are the pristine originals: the worker got copies."""
+
+    grader: Grader
+    case: Case
+    device: str
+    args: Sequence[Any]
+    path: str
+
+    def passed(self, **more: Any) -> CaseResult:
+        """A pass of this case."""
+        return CaseResult(self.case, self.device, Outcome.PASSED, **more)
+
+    def failed(self, outcome: Outcome, message: str, **more: Any) -> CaseResult:
+        """A failure of this case."""
+        return CaseResult(self.case, self.device, outcome, message, **more)
+
+    def line(self, number: int) -> SourceLine | None:
+        """A line of the learner's file, or None where it isn't known."""
+        return SourceLine(self.path, number, linecache.getline(self.path, number).strip()) if number > 0 else None
+
+
+def result_of(asked: Asked, answer: Answer, reversed_answer: Answer | None = None) -> CaseResult:
+    """Judge one case.
+
+    Args:
+        asked: the call.
+        answer: what the worker sent back.
+        reversed_answer: what it sent for the same call with its programs in reversed order, where that was asked.
+    """
+    faults = list(_faults(asked, answer))
+    if reversed_answer is not None and not any(fault.outcome in _ORDER_FREE for fault in faults):
+        faults.extend(_order_faults(asked, answer, reversed_answer, faults))
+    work, budgets = _work(asked, answer)
+    if faults:
+        first = min(faults, key=lambda fault: fault.outcome.precedence)
+        return replace(first, work=work, budgets=budgets) if first.outcome in _WORK_OUTCOMES else first
+    return asked.passed(work=work, budgets=budgets)
+
+
+_WORK_OUTCOMES = (Outcome.BANNED_CALL, Outcome.TOO_MUCH_WORK)
+_ORDER_FREE = (Outcome.RAISED, Outcome.NOT_STARTED, Outcome.COMPILE_FAILED, Outcome.SKIPPED, Outcome.OUT_OF_BOUNDS)
+
+
+def _faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    yield from _finding_faults(asked, answer)
+    yield from _banned(asked, answer)
+    if answer["status"] == "raised":
+        yield _raised(asked, answer)
+    elif answer["status"] == "odd":
+        yield asked.failed(
+            Outcome.WRONG_SIGNATURE,
+            f"{asked.grader.function} must return {_outputs_wanted(asked)}, it returned {answer['returned']}",
+        )
+    elif answer["status"] == "returned":
+        yield from _output_faults(asked, answer)
+        yield from _input_faults(asked, answer)
+
+
+def _raised(asked: Asked, answer: Answer) -> CaseResult:
+    where = asked.line(answer["line"])
+    what = f"{answer['type']}: {answer['message']}"
+    if answer["is_not_implemented"]:
+        return asked.failed(Outcome.NOT_STARTED, "NotImplementedError: a TODO is still open", where=where)
+    if answer["needs_device"]:
+        return asked.failed(
+            Outcome.SKIPPED, f"needs a GPU, which the interpreter can't stand in for ({what})", where=where
+        )
+    if answer["is_syntax"]:
+        return asked.failed(Outcome.COMPILE_FAILED, what, where=where)
+    return asked.failed(Outcome.RAISED, what, where=where)
+
+
+def _finding_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    for finding in answer["findings"]:
+        kind = str(finding["kind"])
+        yield asked.failed(
+            _FINDINGS[kind],
+            str(finding["message"]),
+            diagnosis=_FINDING_DIAGNOSES.get(kind),
+            where=asked.line(int(finding["line"])),
+        )
+
+
+_FINDING_DIAGNOSES = {
+    "out_of_bounds": Diagnosis(
+        "out_of_bounds",
+        "An address outside the tensor: on a card this reads or overwrites somebody else's memory, mostly in silence. "
+        "Usual causes: no mask on the last block, a mask on the load but not on the store, a wrong stride.",
+    ),
+    "race": Diagnosis(
+        "race",
+        "Programs of one launch run in any order and at the same time. Give each program its own output elements, use "
+        "an atomic, or split the work into two launches.",
+    ),
+}
+
+
+def _outputs_wanted(asked: Asked) -> str:
+    n_outputs = len(asked.grader.oracle(asked.case, *asked.args))
+    return "one torch.Tensor" if n_outputs == 1 else f"{n_outputs} tensors"
+
+
+def _output_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    expected = asked.grader.oracle(asked.case, *asked.args)
+    outputs: list[torch.Tensor] = answer["outputs"]
+    if len(outputs) != len(expected):
+        yield asked.failed(
+            Outcome.WRONG_SIGNATURE,
+            f"{asked.grader.function} must return {_outputs_wanted(asked)}, it returned {len(outputs)}",
+        )
+        return
+    for place, (want, got) in enumerate(zip(expected, outputs, strict=True)):
+        name = "the output" if len(outputs) == 1 else f"output {place}"
+        fault = _form_fault(asked, name, want, got, answer["devices"][place])
+        if fault is None and _shares_storage(got, answer["args"]):
+            fault = asked.failed(
+                Outcome.ALIASED_INPUT, f"{name} shares its memory with an input: it must be a tensor of its own"
+            )
+        if fault is None:
+            fault = _value_fault(asked, name, want, got)
+        if fault is not None:
+            yield fault
+
+
+def _form_fault(asked: Asked, name: str, want: Expected, got: torch.Tensor, device: str) -> CaseResult | None:
+    shape, dtype = tuple(want.value.shape), str(got.dtype).removeprefix("torch.")
+    if tuple(got.shape) != shape:
+        return asked.failed(Outcome.WRONG_SHAPE, f"{name} has shape {list(got.shape)}, it must be {list(shape)}")
+    if dtype != want.dtype:
+        return asked.failed(Outcome.WRONG_DTYPE, f"{name} is {dtype}, it must be {want.dtype}")
+    if device != asked.device:
+        return asked.failed(Outcome.WRONG_DTYPE, f"{name} is on {device}, its inputs are on {asked.device}")
+    if want.strides is not None and tuple(got.stride()) != want.strides:
+        return asked.failed(
+            Outcome.WRONG_STRIDES, f"{name} has strides {list(got.stride())}, they must be {list(want.strides)}"
+        )
+    return None
+
+
+def _shares_storage(output: torch.Tensor, args: Sequence[Any]) -> bool:
+    import torch
+
+    return any(isinstance(arg, torch.Tensor) and storage_id(arg) == storage_id(output) for arg in args)
+
+
+def _value_fault(asked: Asked, name: str, want: Expected, got: torch.Tensor) -> CaseResult | None:
+    judgement = judge(want, got, asked.grader.error_model(asked.case))
+    if judgement.is_right:
+        return None
+    return asked.failed(
+        Outcome.WRONG_VALUES,
+        f"{judgement.n_wrong} of {got.numel()} elements of {name} are wrong",
+        diagnosis=diagnose(Evidence(want, got, judgement.wrong, asked.args)),
+        samples=judgement.samples,
+        n_wrong=judgement.n_wrong,
+        n_total=got.numel(),
+    )
+
+
+def _input_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    import torch
+
+    for name, before, after in zip(asked.grader.parameters, asked.args, answer["args"], strict=False):
+        if not isinstance(before, torch.Tensor):
+            continue
+        if not isinstance(after, torch.Tensor) or after.shape != before.shape or after.dtype != before.dtype:
+            yield asked.failed(Outcome.MUTATED_INPUT, f"{name} was replaced by something else")
+        elif not _same_bytes(before, after):
+            yield asked.failed(Outcome.MUTATED_INPUT, f"{name} was changed: inputs are read-only")
+        elif not torch.equal(_storage_bytes(before), _storage_bytes(after)):
+            yield asked.failed(
+                Outcome.OUT_OF_BOUNDS,
+                f"memory just outside {name} was overwritten",
+                diagnosis=_FINDING_DIAGNOSES["out_of_bounds"],
+            )
+
+
+def _same_bytes(before: torch.Tensor, after: torch.Tensor) -> bool:
+    import torch
+
+    # As bytes: NaN differs from itself, and −0.0 equals 0.0.
+    first, second = before.contiguous().flatten(), after.contiguous().flatten()
+    return torch.equal(first.view(torch.uint8), second.view(torch.uint8))
+
+
+def _storage_bytes(tensor: torch.Tensor) -> torch.Tensor:
+    import torch
+
+    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+
+
+def _banned(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    for op in answer["host_ops"]:
+        packet = ".".join(str(op["name"]).split(".")[:2])
+        if packet in asked.grader.allowed_ops or op["numel"] <= 1:
+            continue
+        yield asked.failed(
+            Outcome.BANNED_CALL,
+            f"{_spoken(packet)} on {op['numel']} elements: the kernel has to do this, not a library",
+            diagnosis=Diagnosis("banned", _HOST_RULE),
+            where=asked.line(int(op["line"])),
+        )
+
+
+def _spoken(packet: str) -> str:
+    library, _, name = packet.partition(".")
+    return f"torch's {name}" if library == "aten" else packet
+
+
+def _order_faults(
+    asked: Asked, answer: Answer, reversed_answer: Answer, faults: Sequence[CaseResult]
+) -> Iterator[CaseResult]:
+    again = [fault for fault in _faults(asked, reversed_answer) if fault.outcome is not Outcome.BANNED_CALL]
+    yield from (fault for fault in again if fault.outcome is Outcome.RACE)
+    wrong = {fault.outcome for fault in faults}
+    differs = next((fault for fault in again if fault.outcome is Outcome.WRONG_VALUES), None)
+    if differs is not None and Outcome.WRONG_VALUES not in wrong:
+        yield replace(
+            differs,
+            outcome=Outcome.RACE,
+            message=f"run with its programs in another order, {differs.message}",
+            diagnosis=_FINDING_DIAGNOSES["race"],
+        )
+    elif differs is not None and _differ(answer, reversed_answer) and not _all_poison(answer):
+        yield replace(
+            differs,
+            outcome=Outcome.RACE,
+            message="the result depends on the order in which programs run",
+            diagnosis=_FINDING_DIAGNOSES["race"],
+        )
+
+
+def _differ(answer: Answer, other: Answer) -> bool:
+    import torch
+
+    if answer["status"] != "returned" or other["status"] != "returned":
+        return False
+    for first, second in zip(answer["outputs"], other["outputs"], strict=False):
+        if first.shape != second.shape or first.dtype != second.dtype:
+            return True
+        if not torch.allclose(first.double(), second.double(), rtol=2.0**-6, atol=1e-6, equal_nan=True):
+            return True
+    return False
+
+
+def _all_poison(answer: Answer) -> bool:
+    return all(bool(output.isnan().all()) for output in answer["outputs"] if output.dtype.is_floating_point)
+
+
+def _work(asked: Asked, answer: Answer) -> tuple[Work | None, tuple[Budget, ...]]:
+    if asked.case.tier is not Tier.WORK or answer["status"] != "returned":
+        return None, ()
+    return counted_work(asked, answer), asked.grader.budgets(asked.case)
+
+
+def counted_work(asked: Asked, answer: Answer) -> Work:
+    """What the kernels did, plus the copies and fills that host code asked torch for (a scalar's is free)."""
+    work = Work(**answer["work"])
+    itemsize = ITEMSIZE[asked.case.get("dtype", "float32")]
+    for op in answer["host_ops"]:
+        packet, numel = ".".join(str(op["name"]).split(".")[:2]), int(op["numel"])
+        if numel <= 1 or packet not in _COPIES | _FILLS:
+            continue
+        loaded = numel * itemsize if packet in _COPIES else 0
+        work = replace(
+            work,
+            bytes_loaded=work.bytes_loaded + loaded,
+            bytes_stored=work.bytes_stored + numel * itemsize,
+            launches=work.launches + 1,
+        )
+    return work
+
+
+def budget_fault(asked: Asked, answer: Answer, result: CaseResult) -> CaseResult | None:
+    """The first budget that a correct work case breaks, or None."""
+    if result.work is None or not result.outcome.is_pass:
+        return None
+    kernels = Work(**answer["work"])
+    for budget in result.budgets:
+        by_kernels, in_all = int(getattr(kernels, budget.figure)), int(getattr(result.work, budget.figure))
+        if by_kernels < budget.least:
+            return asked.failed(
+                Outcome.BANNED_CALL,
+                f"the kernels' {budget.figure} is {by_kernels}, and no solution needs less than {budget.least}: "
+                "something else did the work",
+                diagnosis=Diagnosis("banned", "The right values came from outside the kernel."),
+                work=result.work,
+                budgets=result.budgets,
+            )
+        if in_all > budget.most:
+            kind = "too_many_launches" if budget.figure == "launches" else "extra_work"
+            return asked.failed(
+                Outcome.TOO_MUCH_WORK,
+                f"{budget.figure} is {in_all}; at most {budget.most} fit the budget ({budget.why})",
+                diagnosis=Diagnosis(kind, _EXTRA[kind]),
+                work=result.work,
+                budgets=result.budgets,
+            )
+    return _unwitnessed(asked, answer, result)
+
+
+_EXTRA = {
+    "extra_work": "Memory is read or written more often than needed: load each element once, keep it in registers.",
+    "too_many_launches": "Each launch reads its inputs from device memory again: do it in fewer kernels.",
+}
+
+
+def _unwitnessed(asked: Asked, answer: Answer, result: CaseResult) -> CaseResult | None:
+    packets = {".".join(str(op["name"]).split(".")[:2]) for op in answer["host_ops"]}
+    if packets & _COPIES:
+        # A copy of what kernels wrote is in a tensor that no kernel wrote.
+        return None
+    for output, stored in zip(answer["outputs"], answer["stored"], strict=True):
+        if output.numel() > 1 and stored < output.numel():
+            return asked.failed(
+                Outcome.BANNED_CALL,
+                f"kernels stored {stored} of the output's {output.numel()} elements, yet all are right: "
+                "something else wrote the others",
+                diagnosis=Diagnosis("banned", "The right values came from outside the kernel."),
+                work=result.work,
+                budgets=result.budgets,
+            )
+    return None

@@ -1,0 +1,301 @@
+"""One check of one exercise, start to end: the trusted side's story."""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import random
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gpuprep
+from gpuprep.curriculum import Curriculum
+from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
+from gpuprep.grader import Draw, Grader
+from gpuprep.grading.answers import Asked, budget_fault, result_of
+from gpuprep.grading.loading import case_seed, load_grader
+from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
+from gpuprep.grading.speed import time_case
+from gpuprep.grading.verdict import Graded, Stop, report_of
+from gpuprep.model import Case, CaseResult, Exercise, Outcome, Report, SourceLine, Tier, Timing
+from gpuprep.unstarted import is_unstarted
+
+DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0}
+"""How long a learner's code may run in all, by device; on a card that includes compiling and autotuning."""
+TIMING_CAP_S = 2.0
+N_TIMED_SETS = 3
+"""One to warm up on and two to time in turn: past the L2 cache, and small enough for the card's memory."""
+
+OnEvent = Callable[[str], None]
+
+
+def check(
+    exercise: Exercise,
+    curriculum: Curriculum,
+    path: Path,
+    *,
+    device: str = "auto",
+    timeout_s: float | None = None,
+    on_event: OnEvent | None = None,
+) -> Report:
+    """Grade one file.
+
+    Args:
+        exercise: what it must solve.
+        curriculum: where the grader and the stub are.
+        path: the learner's file; it is never changed.
+        device: `auto` uses a card where there is one, `cpu` ignores it, `cuda` insists on it.
+        timeout_s: how long the learner's code may run on each device; DEFAULT_LIMIT_S where None.
+        on_event: gets a few words whenever something starts.
+
+    Returns:
+        The verdict. Nothing that the learner's code does raises.
+
+    Raises:
+        WorkspaceError: the file can't be read.
+        UsageError: `cuda` was asked for and there is none.
+        GraderFaultError: the grader itself is broken.
+    """
+    started = time.monotonic()
+    sources = _read_sources(exercise, curriculum.sources(path))
+    identity: dict[str, Any] = {
+        "exercise_id": exercise.id,
+        "path": str(path),
+        "file_hash": hashlib.sha256(b"\0".join(sources.values())).hexdigest(),
+        "exercise_hash": curriculum.exercise_hash(exercise),
+        "versions": {"gpuprep": gpuprep.__version__},
+    }
+    if _is_unstarted(curriculum, exercise, sources):
+        return Report(
+            outcome=Outcome.NOT_STARTED, message="the stub has not been changed yet", **identity
+        ).with_elapsed(time.monotonic() - started)
+    session = _Session(exercise, curriculum, path, device, timeout_s, on_event or (lambda _: None))
+    return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
+
+
+def _read_sources(exercise: Exercise, paths: Iterable[Path]) -> dict[Path, bytes]:
+    try:
+        return {path: path.read_bytes() for path in paths}
+    except OSError as error:
+        raise WorkspaceError(
+            f"{exercise.id}: {error.filename} can't be read: {error.strerror}", next_step=f"gpuprep reset {exercise.id}"
+        ) from error
+
+
+def _is_unstarted(curriculum: Curriculum, exercise: Exercise, sources: dict[Path, bytes]) -> bool:
+    def same(source: Path, data: bytes) -> bool:
+        stub = curriculum.stub_path(exercise).with_suffix(source.suffix)
+        return stub.is_file() and is_unstarted(
+            stub.read_text(encoding="utf-8"), data.decode("utf-8", errors="replace"), source.suffix
+        )
+
+    return bool(sources) and all(same(source, data) for source, data in sources.items())
+
+
+class _StopGradingError(Exception):
+    """The learner's process can't go on: it died, hung, or never loaded."""
+
+    def __init__(self, outcome: Outcome, message: str, where: SourceLine | None = None) -> None:
+        super().__init__(message)
+        self.stop = Stop(outcome, message, where)
+
+
+@dataclass
+class _Session:
+    exercise: Exercise
+    curriculum: Curriculum
+    path: Path
+    device: str
+    timeout_s: float | None
+    on_event: OnEvent
+    seed: int = field(default_factory=lambda: secrets.randbits(48))
+    results: list[CaseResult] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    why_no_speed: str = ""
+    timing: Timing | None = None
+    card: str = "cpu"
+    output: str = ""
+
+    def run(self) -> Graded:
+        """Grade on the CPU, then, where nothing failed and there is a card, on the card."""
+        self.on_event("starting")
+        # The worker imports torch while this side does.
+        with WorkerProcess("cpu") as worker:
+            grader = load_grader(self.curriculum, self.exercise)
+            cases = self._cases(grader)
+            has_card = self._find_card()
+            stop = self._until_stopped(self._grade_on, worker, grader, [c for c in cases if "cpu" in c.devices])
+            self.output = worker.output()
+        timing = None
+        if has_card and not (stop and stop.outcome.is_failure) and not any(r.outcome.is_failure for r in self.results):
+            with WorkerProcess("cuda") as worker:
+                stop = self._until_stopped(self._grade_on_card, worker, grader, cases) or stop
+                self.output = (self.output + worker.output())[-OUTPUT_KEPT_BYTES:]
+            timing = self.timing
+        return Graded(
+            results=tuple(self.results),
+            tiers=frozenset(case.tier for case in cases),
+            timing=timing,
+            why_no_speed=self.why_no_speed,
+            stop=stop,
+            device=self.card,
+            versions=self.versions,
+            seed=self.seed,
+            stdout=self.output,
+        )
+
+    def _until_stopped(self, step: Callable[..., None], *args: Any) -> Stop | None:
+        try:
+            step(*args)
+        except _StopGradingError as error:
+            return error.stop
+        return None
+
+    def _cases(self, grader: Grader) -> Sequence[Case]:
+        try:
+            return grader.cases(random.Random(self.seed))  # noqa: S311  sizes, not secrets: the seed itself is one
+        except Exception as error:
+            raise self._fault("cases", error) from error
+
+    def _find_card(self) -> bool:
+        import torch
+
+        if self.device == "cpu":
+            self.why_no_speed = "--device cpu was asked for"
+            return False
+        if torch.cuda.is_available():
+            self.card = torch.cuda.get_device_name(0)
+            return True
+        if self.device == "cuda":
+            raise UsageError("--device cuda: no CUDA device found", next_step="gpuprep doctor")
+        self.why_no_speed = "no GPU found"
+        return False
+
+    def _grade_on(self, worker: WorkerProcess, grader: Grader, cases: Sequence[Case]) -> None:
+        worker.wait_until_ready()
+        self.versions.update(worker.versions)
+        if worker.device == "cpu" and not worker.can_count:
+            raise GraderFaultError(worker.why_not, next_step="gpuprep doctor")
+        deadline = time.monotonic() + (self.timeout_s or DEFAULT_LIMIT_S[worker.device])
+        self._load(worker, grader, deadline)
+        for place, case in enumerate(cases, start=1):
+            self.on_event(f"{worker.device}: case {place} of {len(cases)}: {case.name}")
+            self.results.append(self._grade_case(worker, grader, case, deadline))
+
+    def _load(self, worker: WorkerProcess, grader: Grader, deadline: float) -> None:
+        driver = self.curriculum.driver_path(self.exercise)
+        request = {
+            "do": "load",
+            "path": str(self.path.resolve()),
+            "function": grader.function,
+            "driver": str(driver) if driver else None,
+        }
+        answer = self._ask(worker, request, deadline, "while it was being imported")
+        if answer["status"] == "missing":
+            defined = ", ".join(answer["defined"]) or "nothing"
+            raise _StopGradingError(
+                Outcome.WRONG_SIGNATURE, f"no function {grader.function}() in the file; it defines {defined}"
+            )
+        if answer["status"] == "raised":
+            where = _line(self.path, answer["line"])
+            message = f"{answer['type']}: {answer['message']}"
+            if answer["needs_device"]:
+                raise _StopGradingError(Outcome.SKIPPED, f"the file needs a GPU to be imported ({message})", where)
+            outcome = Outcome.COMPILE_FAILED if answer["is_syntax"] else Outcome.RAISED
+            raise _StopGradingError(outcome, f"{message} (while importing the file)", where)
+        if problem := _signature_problem(grader, answer["parameters"]):
+            raise _StopGradingError(Outcome.WRONG_SIGNATURE, problem)
+
+    def _grade_case(self, worker: WorkerProcess, grader: Grader, case: Case, deadline: float) -> CaseResult:
+        args = self._inputs(grader, case)
+        asked = Asked(grader, case, worker.device, args, str(self.path))
+        answer = self._ask(worker, {"do": "call", "args": args, "reverse": False}, deadline, f"in case {case.name}")
+        try:
+            reversed_answer = None
+            if worker.can_count and answer["status"] == "returned" and answer["work"]["programs"] > 1:
+                # Programs of a launch have no order on a card: the other order must give the same result.
+                request = {"do": "call", "args": args, "reverse": True}
+                reversed_answer = self._ask(worker, request, deadline, f"in case {case.name}")
+            result = result_of(asked, answer, reversed_answer)
+            return budget_fault(asked, answer, result) or result
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+            if _is_from_grader(error, self.curriculum.grader_path(self.exercise)):
+                raise self._fault(case.name, error) from error
+            raise _StopGradingError(
+                Outcome.CRASHED, f"the worker's answer to case {case.name} makes no sense ({error})"
+            ) from error
+
+    def _inputs(self, grader: Grader, case: Case, draw_on: str = "cpu", salt: int = 0) -> tuple[Any, ...]:
+        try:
+            return grader.inputs(case, Draw(case_seed(self.seed + salt, case), draw_on))
+        except Exception as error:
+            raise self._fault(case.name, error) from error
+
+    def _ask(self, worker: WorkerProcess, request: dict[str, Any], deadline: float, when: str) -> dict[str, Any]:
+        try:
+            return worker.ask(request, deadline=deadline, share_cuda=request["do"] == "time")
+        except WorkerTimeoutError:
+            limit_s = self.timeout_s or DEFAULT_LIMIT_S[worker.device]
+            raise _StopGradingError(
+                Outcome.TIMED_OUT, f"still running after {limit_s:g} s {when}", worker.last_line(self.path)
+            ) from None
+        except WorkerDiedError as error:
+            raise _StopGradingError(
+                Outcome.CRASHED, f"the process ended {when}: {error.how}", worker.last_line(self.path)
+            ) from error
+
+    def _grade_on_card(self, worker: WorkerProcess, grader: Grader, cases: Sequence[Case]) -> None:
+        self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
+        timed = next((case for case in cases if case.tier is Tier.SPEED), None)
+        if timed is None or any(result.outcome.is_failure for result in self.results):
+            return
+        self.on_event(f"timing: {timed.name}")
+        limit_s = self.timeout_s or DEFAULT_LIMIT_S["cuda"]
+        sets = [self._inputs(grader, timed, "cuda", salt) for salt in range(N_TIMED_SETS)]
+        request = {"do": "time", "rounds": sets, "cap_s": TIMING_CAP_S}
+        answer = self._ask(worker, request, time.monotonic() + limit_s, "while it was timed")
+        # Made again: the worker had the others in its hands.
+        asked = Asked(grader, timed, "cuda", self._inputs(grader, timed, "cuda", N_TIMED_SETS - 1), str(self.path))
+        # The worker called with the trusted side's own memory, so what it did to it is seen there.
+        result = result_of(asked, {**answer, "args": sets[-1]})
+        self.results.append(result)
+        if result.outcome.is_pass:
+            self.timing = time_case(self.exercise, asked, answer["samples_ms"])
+
+    def _fault(self, where: str, error: Exception) -> GraderFaultError:
+        path = self.curriculum.grader_path(self.exercise)
+        return GraderFaultError(
+            f"{path}: {where}: {type(error).__name__}: {error}", next_step=f"gpuprep dev check {self.exercise.id}"
+        )
+
+
+def _line(path: Path, number: int) -> SourceLine | None:
+    return SourceLine(str(path), number, linecache.getline(str(path), number).strip()) if number else None
+
+
+def _is_from_grader(error: BaseException, path: Path) -> bool:
+    trace = error.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename) == path:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _signature_problem(grader: Grader, parameters: Sequence[dict[str, Any]] | None) -> str:
+    wanted = f"{grader.function}({', '.join(grader.parameters)})"
+    if parameters is None:
+        return f"{grader.function} has no readable signature; it must be {wanted}"
+    positional = [p for p in parameters if p["kind"] in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
+    takes_any = any(p["kind"] == "VAR_POSITIONAL" for p in parameters)
+    least = sum(p["required"] for p in positional)
+    most = len(grader.parameters) if takes_any else len(positional)
+    needs_keyword = any(p["kind"] == "KEYWORD_ONLY" and p["required"] for p in parameters)
+    if least <= len(grader.parameters) <= most and not needs_keyword:
+        return ""
+    found = ", ".join(p["name"] for p in parameters)
+    return f"the signature must be {wanted}, it is {grader.function}({found})"

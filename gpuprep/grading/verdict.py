@@ -1,0 +1,136 @@
+"""From the results of all cases to one Report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpuprep.model import CaseResult, Evidence, Outcome, Report, SourceLine, Tier, TierResult, Timing
+
+_WORK_OUTCOMES = (Outcome.BANNED_CALL, Outcome.TOO_MUCH_WORK)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why grading ended early: the learner's process died, hung or never loaded."""
+
+    outcome: Outcome
+    message: str
+    where: SourceLine | None = None
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Everything that a session found out."""
+
+    results: tuple[CaseResult, ...]
+    """Of the cases that were run, in order."""
+    tiers: frozenset[Tier]
+    """The tiers that the exercise has cases for."""
+    timing: Timing | None
+    why_no_speed: str
+    """Why no case was timed, where that had nothing to do with the learner's code; else empty."""
+    stop: Stop | None
+    device: str
+    versions: Mapping[str, str]
+    seed: int
+    stdout: str
+
+    @property
+    def failures(self) -> list[CaseResult]:
+        """The cases in which the learner's code was found wanting."""
+        return [result for result in self.results if result.outcome.is_failure]
+
+
+def report_of(graded: Graded, identity: Mapping[str, Any]) -> Report:
+    """The verdict: the first outcome by precedence, and what each tier says.
+
+    Args:
+        graded: what was found.
+        identity: the Report's fields that say what was graded against what.
+    """
+    tiers = tuple(tier for tier in (_correct(graded), _work(graded), _speed(graded)) if tier is not None)
+    outcome = _outcome(tiers)
+    message, where = _explanation(graded, outcome)
+    fields = {**identity, "versions": {**identity["versions"], **graded.versions}}
+    return Report(
+        outcome=outcome,
+        tiers=tiers,
+        cases=graded.results,
+        timing=graded.timing if not graded.failures else None,
+        message=message,
+        where=where,
+        device=graded.device,
+        seed=graded.seed,
+        stdout=graded.stdout,
+        **fields,
+    )
+
+
+def _correct(graded: Graded) -> TierResult:
+    failures = [result.outcome for result in graded.failures if result.outcome not in _WORK_OUTCOMES]
+    if graded.stop is not None and graded.stop.outcome.is_failure:
+        failures.append(graded.stop.outcome)
+    if failures:
+        return TierResult(Tier.CORRECT, _first(failures))
+    ran = [result for result in graded.results if result.case.tier is not Tier.WORK]
+    if any(result.outcome.is_pass or result.outcome in _WORK_OUTCOMES for result in ran):
+        return TierResult(Tier.CORRECT, Outcome.PASSED)
+    return TierResult(Tier.CORRECT, Outcome.SKIPPED, _why_skipped(graded))
+
+
+def _work(graded: Graded) -> TierResult | None:
+    if Tier.WORK not in graded.tiers:
+        return None
+    failures = [result.outcome for result in graded.failures if result.outcome in _WORK_OUTCOMES]
+    if failures:
+        return TierResult(Tier.WORK, _first(failures), evidence=Evidence.SELF_REPORTED)
+    if _correct(graded).outcome.is_failure:
+        return None
+    counted = [result for result in graded.results if result.case.tier is Tier.WORK]
+    if counted and all(result.outcome.is_pass for result in counted):
+        return TierResult(Tier.WORK, Outcome.PASSED, evidence=Evidence.SELF_REPORTED)
+    return TierResult(Tier.WORK, Outcome.SKIPPED, _why_skipped(graded))
+
+
+def _speed(graded: Graded) -> TierResult | None:
+    if Tier.SPEED not in graded.tiers or graded.failures or (graded.stop and graded.stop.outcome.is_failure):
+        return None
+    if graded.timing is None:
+        return TierResult(Tier.SPEED, Outcome.SKIPPED, graded.why_no_speed or _why_skipped(graded))
+    return TierResult(Tier.SPEED, _first([figure.outcome for figure in graded.timing.figures]))
+
+
+def _outcome(tiers: Sequence[TierResult]) -> Outcome:
+    found = {tier.tier: tier.outcome for tier in tiers}
+    decided = [outcome for outcome in found.values() if outcome not in (Outcome.SKIPPED, Outcome.PASSED)]
+    if decided:
+        return _first(decided)
+    if found[Tier.CORRECT] is Outcome.SKIPPED:
+        return Outcome.SKIPPED
+    return Outcome.PROVISIONAL if found.get(Tier.SPEED) is Outcome.SKIPPED else Outcome.PASSED
+
+
+def _explanation(graded: Graded, outcome: Outcome) -> tuple[str, SourceLine | None]:
+    if outcome.is_pass or any(result.outcome is outcome and result.outcome.is_failure for result in graded.results):
+        return "", None
+    if graded.stop is not None and graded.stop.outcome is outcome:
+        return graded.stop.message, graded.stop.where
+    if outcome is Outcome.SKIPPED:
+        return f"nothing could be graded here: {_why_skipped(graded)}", None
+    assert graded.timing is not None  # noqa: S101  TOO_SLOW and INCONCLUSIVE come from its figures
+    missed = next(figure for figure in graded.timing.figures if figure.outcome is outcome)
+    name = missed.target.figure.replace("_", " ")
+    return f"{name} is {missed.value:.2f}, the target is {missed.target.pass_at:.2f} ({missed.detail})", None
+
+
+def _why_skipped(graded: Graded) -> str:
+    if graded.stop is not None:
+        return graded.stop.message
+    skipped = next((result for result in graded.results if result.outcome is Outcome.SKIPPED), None)
+    return skipped.message if skipped else "no case of this tier runs here"
+
+
+def _first(outcomes: Sequence[Outcome]) -> Outcome:
+    return min(outcomes, key=lambda outcome: outcome.precedence)

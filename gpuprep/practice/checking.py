@@ -1,0 +1,115 @@
+"""One check of a workspace's file, recorded; and what several checks together exit with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gpuprep.errors import GraderFaultError, ProgressError, WorkspaceError
+from gpuprep.model import Exercise, Outcome, Report
+
+if TYPE_CHECKING:
+    from gpuprep.curriculum import Curriculum
+    from gpuprep.progress import Attempt
+    from gpuprep.workspace import Workspace
+
+EXIT_PASSED = 0
+EXIT_NOT_PASSED = 1
+EXIT_SET_UP = 2
+EXIT_GRADER_FAULT = 3
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check, and why it could not be recorded, if so."""
+
+    exercise: Exercise
+    report: Report
+    unrecorded: ProgressError | None = None
+
+
+def check_file(
+    workspace: Workspace,
+    curriculum: Curriculum,
+    exercise: Exercise,
+    *,
+    device: str = "auto",
+    timeout_s: float | None = None,
+    on_event: Callable[[str], None] | None = None,
+) -> Checked:
+    """Grade the learner's file and record what came of it. A grader that breaks is an outcome here, not an exception.
+
+    Args:
+        workspace: holds the file and the record.
+        curriculum: holds the grader.
+        exercise: what to check.
+        device: auto, cpu or cuda.
+        timeout_s: how long the learner's code may run; None is the grader's own limit.
+        on_event: gets a few words whenever something starts.
+
+    Raises:
+        WorkspaceError: the file is missing or can't be read.
+        UsageError: the device that was asked for is not there.
+    """
+    from gpuprep.grading import session
+    from gpuprep.progress import Progress
+
+    path = workspace.exercise_path(exercise)
+    try:
+        report = session.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event)
+    except GraderFaultError as fault:
+        report = Report(exercise.id, Outcome.GRADER_FAULT, message=fault.message, path=str(path))
+    try:
+        with Progress(workspace.progress_path) as progress:
+            progress.record(report)
+    except ProgressError as error:
+        # The verdict is worth more than its record: it must still reach the learner.
+        return Checked(exercise, report, error)
+    return Checked(exercise, report)
+
+
+def present(workspace: Workspace, exercises: Iterable[Exercise]) -> list[Exercise]:
+    """Those whose file is in the workspace.
+
+    Raises:
+        WorkspaceError: there is none.
+    """
+    found = [exercise for exercise in exercises if workspace.exercise_path(exercise).is_file()]
+    if not found:
+        raise WorkspaceError(f"no exercise file in {workspace.root}", next_step=f"gpuprep init {workspace.root}")
+    return found
+
+
+def require_present(workspace: Workspace, exercises: Iterable[Exercise]) -> None:
+    """Find a missing file before anything is graded.
+
+    Raises:
+        WorkspaceError: an exercise's file is not in the workspace.
+    """
+    for exercise in exercises:
+        path = workspace.exercise_path(exercise)
+        if not path.is_file():
+            raise WorkspaceError(f"{workspace.display(path)} is missing", next_step=f"gpuprep reset {exercise.id}")
+
+
+def exit_code(reports: Iterable[Report], *, needs_speed: bool = False) -> int:
+    """What the process exits with: the worst report decides, a grader's fault before a failure before a pass."""
+    codes = {_exit_code(report, needs_speed) for report in reports}
+    return max(codes, default=EXIT_NOT_PASSED)
+
+
+def last_diagnosis(attempt: Attempt | None) -> str | None:
+    """The id of what the attempt's deciding case was diagnosed with."""
+    if attempt is None:
+        return None
+    deciding = [case for case in attempt.report.get("cases", ()) if case["outcome"] == attempt.outcome]
+    return next((case["diagnosis"]["id"] for case in deciding if case.get("diagnosis")), None)
+
+
+def _exit_code(report: Report, needs_speed: bool) -> int:
+    if report.outcome is Outcome.GRADER_FAULT:
+        return EXIT_GRADER_FAULT
+    if report.outcome is Outcome.PASSED or (report.outcome is Outcome.PROVISIONAL and not needs_speed):
+        return EXIT_PASSED
+    return EXIT_NOT_PASSED

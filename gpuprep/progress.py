@@ -1,0 +1,236 @@
+"""Every attempt of a learner, kept in SQLite.
+
+The file is written with `BEGIN IMMEDIATE` in WAL mode: several checks at once lose nothing, and what `record` returned
+for survives a kill at any moment. Reading never creates the file, and works in a folder that can't be written.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gpuprep.database import explained, open_to_read, open_to_write, transaction, unreadable
+from gpuprep.model import Outcome, Report
+
+_MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE attempts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            exercise_id TEXT NOT NULL,
+            outcome TEXT NOT NULL,
+            at TEXT NOT NULL,
+            path TEXT NOT NULL,
+            file_hash TEXT NOT NULL,
+            exercise_hash TEXT NOT NULL,
+            device TEXT NOT NULL,
+            is_gold INTEGER NOT NULL,
+            elapsed_s REAL NOT NULL,
+            figures TEXT NOT NULL,
+            versions TEXT NOT NULL,
+            report TEXT NOT NULL
+        )""",
+        # Covers the ranking in best(), which then never touches the long report column.
+        "CREATE INDEX attempts_by_exercise ON attempts (exercise_id, outcome, is_gold)",
+        "CREATE TABLE hints (exercise_id TEXT PRIMARY KEY, shown INTEGER NOT NULL)",
+        "CREATE TABLE solutions_seen (exercise_id TEXT PRIMARY KEY, at TEXT NOT NULL)",
+    ),
+)
+"""Entry k takes the schema from version k to k + 1; an entry that was released never changes."""
+
+_ATTEMPT_COLUMNS = (
+    "id, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, report"  # as in Attempt
+)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One recorded check."""
+
+    id: int
+    exercise_id: str
+    outcome: Outcome
+    at: str
+    """ISO 8601, UTC."""
+    path: str
+    file_hash: str
+    exercise_hash: str
+    device: str
+    is_gold: bool
+    elapsed_s: float
+    report: dict[str, Any]
+    """The whole `Report.as_dict()`, as JSON gives it back."""
+
+
+class Progress:
+    """The record of attempts. A context manager; nothing is opened before it is needed.
+
+    Args:
+        path: the database file, `.gpuprep/progress.db`. It is created by the first write only.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection: sqlite3.Connection | None = None
+        self._can_write = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file. A later call opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._can_write = None, False
+
+    def record(self, report: Report) -> int:
+        """Keeps one check for good.
+
+        Returns:
+            The attempt's id. When this returns, the attempt is on the disk.
+
+        Raises:
+            ProgressError: the file can't be written, is damaged, or was written by a newer gpuprep.
+        """
+        figures = report.timing.figures if report.timing else ()
+        named = [{"figure": f.target.figure, "value": f.value, "low": f.low, "high": f.high} for f in figures]
+        values = (
+            report.exercise_id,
+            report.outcome.value,
+            _now(),
+            # A file name that is not UTF-8 reaches Python with lone surrogates, which SQLite refuses.
+            report.path.encode("utf-8", "backslashreplace").decode(),
+            report.file_hash,
+            report.exercise_hash,
+            report.device,
+            report.is_gold,
+            report.elapsed_s,
+            json.dumps(named),
+            json.dumps(dict(report.versions)),
+            json.dumps(report.as_dict()),
+        )
+        with self._writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO attempts (exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold,"
+                " elapsed_s, figures, versions, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+        return int(cursor.lastrowid or 0)
+
+    def attempts(self, exercise_id: str) -> tuple[Attempt, ...]:
+        """All attempts at one exercise, oldest first."""
+        return self._select("WHERE exercise_id = ? ORDER BY id", exercise_id)
+
+    def last(self, exercise_id: str) -> Attempt | None:
+        """The latest attempt at one exercise."""
+        return next(iter(self._select("WHERE exercise_id = ? ORDER BY id DESC LIMIT 1", exercise_id)), None)
+
+    def latest(self) -> dict[str, Attempt]:
+        """The latest attempt at each exercise that was tried."""
+        found = self._select("WHERE id IN (SELECT max(id) FROM attempts GROUP BY exercise_id)")
+        return {attempt.exercise_id: attempt for attempt in found}
+
+    def best(self) -> dict[str, Attempt]:
+        """The attempt that counts: PASSED with gold, else PASSED, else PROVISIONAL, else whatever came last.
+
+        Among equals the latest counts, so that passing a changed exercise again replaces the old pass.
+        """
+        found = self._select(
+            "WHERE id IN (SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY exercise_id ORDER BY"
+            " CASE WHEN outcome = ?1 AND is_gold THEN 0 WHEN outcome = ?1 THEN 1 WHEN outcome = ?2 THEN 2 ELSE 3 END,"
+            " id DESC) AS place FROM attempts) WHERE place = 1)",
+            Outcome.PASSED.value,
+            Outcome.PROVISIONAL.value,
+        )
+        return {attempt.exercise_id: attempt for attempt in found}
+
+    def counts(self) -> dict[str, int]:
+        """The number of attempts at each exercise that was tried."""
+        return dict(self._rows("SELECT exercise_id, count(*) FROM attempts GROUP BY exercise_id"))
+
+    def show_hint(self, exercise_id: str, n_hints: int) -> int:
+        """The index of the hint to show now: one further each call, then the last again and again."""
+        if n_hints < 1:
+            raise ValueError(f"{exercise_id}: {n_hints} hints to choose from")
+        with self._writing() as connection:
+            found = connection.execute("SELECT shown FROM hints WHERE exercise_id = ?", (exercise_id,)).fetchone()
+            index = min(found[0] if found else 0, n_hints - 1)
+            connection.execute("INSERT OR REPLACE INTO hints VALUES (?, ?)", (exercise_id, index + 1))
+        return index
+
+    def hints_shown(self, exercise_id: str) -> int:
+        """How many hints of an exercise were shown."""
+        found = self._rows("SELECT shown FROM hints WHERE exercise_id = ?", exercise_id)
+        return int(found[0][0]) if found else 0
+
+    def mark_solution_seen(self, exercise_id: str) -> None:
+        """Notes, for good, that the solution was shown before a pass."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR IGNORE INTO solutions_seen VALUES (?, ?)", (exercise_id, _now()))
+
+    def solution_seen(self, exercise_id: str) -> bool:
+        """True when the solution was shown before a pass."""
+        return exercise_id in self.solutions_seen()
+
+    def solutions_seen(self) -> frozenset[str]:
+        """The exercises whose solution was shown before a pass."""
+        return frozenset(row[0] for row in self._rows("SELECT exercise_id FROM solutions_seen"))
+
+    def _select(self, clause: str, *parameters: str) -> tuple[Attempt, ...]:
+        rows = self._rows(f"SELECT {_ATTEMPT_COLUMNS} FROM attempts {clause}", *parameters)  # noqa: S608 - all of it ours
+        return tuple(self._attempt(row) for row in rows)
+
+    def _attempt(self, row: tuple[Any, ...]) -> Attempt:
+        number, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, report = row
+        try:
+            return Attempt(
+                number,
+                exercise_id,
+                Outcome(outcome),
+                at,
+                path,
+                file_hash,
+                exercise_hash,
+                device,
+                bool(is_gold),
+                elapsed_s,
+                json.loads(report),
+            )
+        except ValueError as error:
+            raise unreadable(self.path, f"attempt {number}: {error}") from error
+
+    def _rows(self, sql: str, *parameters: str) -> list[tuple[Any, ...]]:
+        with explained(self.path, "read"):
+            connection = self._reader()
+            return [] if connection is None else connection.execute(sql, parameters).fetchall()
+
+    def _reader(self) -> sqlite3.Connection | None:
+        if self._connection is None:
+            self._connection = open_to_read(self.path, _MIGRATIONS)
+        return self._connection
+
+    def _writer(self) -> sqlite3.Connection:
+        if self._connection is None or not self._can_write:
+            self.close()
+            self._connection, self._can_write = open_to_write(self.path, _MIGRATIONS), True
+        return self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with explained(self.path, "write"):
+            connection = self._writer()
+            with transaction(connection):
+                yield connection
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

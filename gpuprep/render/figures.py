@@ -1,0 +1,138 @@
+"""The measured figures of a report, in words: cases, counted work against its budget, speed against its targets."""
+
+from __future__ import annotations
+
+from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Target, Tier, TierResult, Timing, Work
+from gpuprep.render.layout import HARD_SPACE, counted, grouped
+
+SECTOR_BYTES = 32
+"""The smallest piece of memory that a GPU moves."""
+
+_US_PER_MS = 1000.0
+
+_FIGURES = {
+    "share_of_copy": "of this card's copy rate",
+    "share_of_matmul": "of this card's torch.matmul",
+    "times_eager": "× as fast as torch",
+}
+
+
+def tier_lines(report: Report, tier: TierResult) -> list[str]:
+    """What one tier found: its figures, or why there are none."""
+    if tier.outcome is Outcome.SKIPPED:
+        return [f"not graded: {tier.reason}"]
+    lines = {Tier.CORRECT: _correct_lines, Tier.WORK: _work_lines, Tier.SPEED: _speed_lines}[tier.tier](report)
+    culprit = report.first_failure
+    if tier.tier is Tier.WORK and tier.outcome.is_failure and culprit and culprit.case.tier is not Tier.WORK:
+        lines.insert(0, f"{tier.outcome} in case {culprit.case.name}")
+    if tier.evidence and lines:
+        lines[-1] += f", {tier.evidence}"
+    if tier.reason:
+        lines.append(tier.reason)
+    return lines or [tier.outcome.value]
+
+
+def wanted(budget: Budget) -> str:
+    """`at most 131 072`, with the least too where that is another figure."""
+    if budget.least == budget.most:
+        return f"exactly {grouped(budget.most)} wanted"
+    return f"{grouped(budget.least)} to {grouped(budget.most)} wanted"
+
+
+def counted_figure(work: Work, budget: Budget) -> int:
+    """The figure that a budget bounds."""
+    return int(getattr(work, budget.figure))
+
+
+def goal(target: Target) -> str:
+    """`at least 80% of this card's copy rate, gold 95%`."""
+    gold = f", gold {_value(target.figure, target.gold_at)}" if target.gold_at is not None else ""
+    return f"at least {_value(target.figure, target.pass_at)} {_FIGURES[target.figure]}{gold}"
+
+
+def milliseconds(*times_ms: float) -> str:
+    """`0.752 ms`, `0.750–0.755 ms`, or in µs where that reads better."""
+    unit, scale = ("ms", 1.0) if min(times_ms) >= 0.1 else ("µs", _US_PER_MS)
+    return f"{'–'.join(f'{time * scale:.3g}' for time in times_ms)}{HARD_SPACE}{unit}"
+
+
+def _correct_lines(report: Report) -> list[str]:
+    by_device: dict[str, list[CaseResult]] = {}
+    for result in report.cases:
+        if result.case.tier is Tier.CORRECT:
+            by_device.setdefault(result.device, []).append(result)
+    parts = []
+    for device, results in by_device.items():
+        n_passed = sum(result.outcome.is_pass for result in results)
+        n_skipped = sum(result.outcome is Outcome.SKIPPED for result in results)
+        where = f" on {device}" if len(by_device) > 1 else ""
+        skipped = f" ({n_skipped} skipped)" if n_skipped else ""
+        parts.append(f"{n_passed} of {counted(len(results), 'case')}{where}{skipped}")
+    return [", ".join(parts)] if parts else []
+
+
+def _work_lines(report: Report) -> list[str]:
+    measured = [result for result in report.cases if result.case.tier is Tier.WORK and result.work]
+    if not measured:
+        return []
+    shown = next((result for result in measured if result.outcome.is_failure), measured[0])
+    n_within = sum(result.outcome.is_pass for result in measured)
+    return [
+        ", ".join(_work_parts(shown)),
+        f"{shown.case.name}; {n_within} of {counted(len(measured), 'case')} within budget",
+    ]
+
+
+def _work_parts(result: CaseResult) -> list[str]:
+    """Bytes against the least possible, launches, and how much of each moved sector was used."""
+    work = result.work or Work()
+    least = {budget.figure: budget.least for budget in result.budgets}
+    if "bytes_moved" not in least and {"bytes_loaded", "bytes_stored"} <= least.keys():
+        least["bytes_moved"] = least["bytes_loaded"] + least["bytes_stored"]
+    parts = []
+    if "bytes_moved" in least or not least.keys() & {"bytes_loaded", "bytes_stored"}:
+        parts.append(f"{counted(work.bytes_moved, 'byte')}{_ratio(work.bytes_moved, least.get('bytes_moved'))}")
+    else:
+        for figure, verb in (("bytes_loaded", "loaded"), ("bytes_stored", "stored")):
+            n_bytes = int(getattr(work, figure))
+            parts.append(f"{counted(n_bytes, 'byte')} {verb}{_ratio(n_bytes, least.get(figure))}")
+    if work.dot_flops:
+        parts.append(
+            f"{grouped(work.dot_flops)}{HARD_SPACE}FLOP in dots{_ratio(work.dot_flops, least.get('dot_flops'))}"
+        )
+    parts.append(counted(work.launches, "launch"))
+    n_sectors = work.sectors_loaded + work.sectors_stored
+    if n_sectors:
+        parts.append(f"sectors {work.bytes_moved / (n_sectors * SECTOR_BYTES):.0%} used")
+    return parts
+
+
+def _ratio(value: int, least: int | None) -> str:
+    return f" = {value / least:.2f}{HARD_SPACE}×{HARD_SPACE}least" if least else ""
+
+
+def _speed_lines(report: Report) -> list[str]:
+    timing = report.timing
+    return [*(_figure_line(figure) for figure in timing.figures), _time_line(timing)] if timing else []
+
+
+def _figure_line(figure: Measurement) -> str:
+    name, target = figure.target.figure, figure.target
+    targets = f"pass {_value(name, target.pass_at)}"
+    if target.gold_at is not None:
+        targets += f", gold {_value(name, target.gold_at)}"
+    detail = f"; {figure.detail}" if figure.detail else ""
+    return f"{_value(name, figure.value)} {_FIGURES[name]} ({_value(name, figure.low, figure.high)}; {targets}){detail}"
+
+
+def _time_line(timing: Timing) -> str:
+    interval = f"{milliseconds(timing.low_ms, timing.high_ms)}, {counted(timing.n_samples, 'sample')}"
+    audited = "" if timing.audited else ", unaudited"
+    return f"median {milliseconds(timing.median_ms)} ({interval}) on {timing.device}{audited}; {timing.case.name}"
+
+
+def _value(figure: str, *values: float) -> str:
+    """`0.93` as a percentage or as a factor; of two values, `97.8–98.4%`."""
+    if figure == "times_eager":
+        return "–".join(f"{value:.2f}" for value in values)
+    return "–".join(f"{value * 100:.3g}" for value in values) + "%"

@@ -1,0 +1,209 @@
+"""A Report as a page: the verdict, where it went wrong, what was measured, what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gpuprep.model import CaseResult, Exercise, Outcome, Report, SourceLine, Tier
+from gpuprep.render.figures import counted_figure, tier_lines, wanted
+from gpuprep.render.layout import INDENT, WIDTH, Page, Part, clean, counted, grouped
+from gpuprep.render.marks import mark
+
+MAX_SAMPLES = 5
+MAX_PRINTED_LINES = 10
+"""Lines of the learner's own output that are shown."""
+
+NOT_STARTED_TEXT = (
+    "Nothing to grade yet: the file is still the stub. Open it, read the task at its top, and fill in the TODOs."
+)
+
+_LABEL_WIDTH = 9
+
+Display = Callable[[str], str]
+"""How a path is written: usually relative to where the person is."""
+
+_WORKED = (Outcome.TOO_MUCH_WORK, Outcome.BANNED_CALL)
+
+
+def report_page(
+    report: Report, exercise: Exercise, *, display: Display = str, needs_speed: bool = False, width: int = WIDTH
+) -> Page:
+    """One check.
+
+    Args:
+        report: what the check found.
+        exercise: the exercise that was checked.
+        display: writes a path.
+        needs_speed: speed was required, so that a provisional pass is none.
+        width: columns to lay out for.
+    """
+    page = Page(width)
+    glyph, style, _ = mark(report.outcome, is_gold=report.is_gold)
+    title = f"{exercise.id} {exercise.title}  "
+    page.prose(verdict(report), indent=0, lead=[(f"{glyph} ", style), (title, "strong")], style=style)
+    page.line(("graded  ", "quiet"), display(report.path) or "nothing", indent=INDENT)
+    _problem(page, report, display)
+    _measured(page, report)
+    _printed(page, report)
+    if needs_speed and report.outcome is Outcome.PROVISIONAL:
+        page.blank()
+        page.prose("Speed was required (--require speed) and could not be graded: not passed.", style="warning")
+    page.next_command(next_command(report, exercise))
+    return page
+
+
+def verdict(report: Report) -> str:
+    """The word for an outcome, and what a person must not miss about it."""
+    words = {
+        Outcome.PASSED: "PASSED, gold" if report.is_gold else "PASSED",
+        Outcome.PROVISIONAL: f"PROVISIONAL pass: {_ungraded(report)}",
+        Outcome.GRADER_FAULT: "GRADER_FAULT: the grader broke, not your code",
+        Outcome.INVALID: "INVALID: needs review",
+    }
+    return words.get(report.outcome, report.outcome.value)
+
+
+def summary_page(graded: Sequence[tuple[Exercise, Report]], *, needs_speed: bool = False, width: int = WIDTH) -> Page:
+    """One line for each of several checks, and how many came to what."""
+    page = Page(width)
+    rows: list[list[Part]] = []
+    counts: dict[str, int] = {}
+    for exercise, report in graded:
+        glyph, style, word = mark(report.outcome, is_gold=report.is_gold)
+        counts[word] = counts.get(word, 0) + 1
+        rows.append([(glyph, style), exercise.id, exercise.title, (word, style)])
+    page.line((f"{counted(len(graded), 'exercise')} checked", "strong"))
+    page.table(rows, "<<<<")
+    page.line(", ".join(f"{n} {word}" for word, n in counts.items()), indent=INDENT)
+    if needs_speed and any(report.outcome is Outcome.PROVISIONAL for _, report in graded):
+        page.prose("Speed was required (--require speed): a provisional pass does not count.", style="warning")
+    return page
+
+
+def _ungraded(report: Report) -> str:
+    skipped = [tier for tier in report.tiers if tier.outcome is Outcome.SKIPPED]
+    return "; ".join(f"{tier.tier} not graded ({tier.reason})" for tier in skipped) or "not every tier was graded"
+
+
+def _problem(page: Page, report: Report, display: Display) -> None:
+    """What went wrong first. Nothing where nothing did."""
+    if report.outcome.is_pass:
+        return
+    page.blank()
+    if report.outcome is Outcome.NOT_STARTED:
+        page.prose(NOT_STARTED_TEXT)
+        return
+    failure = report.first_failure
+    if report.message and (failure is None or report.message != failure.message):
+        page.prose(report.message)
+    if report.where and (failure is None or report.where != failure.where):
+        _source(page, report.where, display)
+    if failure:
+        _failure(page, failure, display)
+        n_others = sum(result.outcome.is_failure for result in report.cases) - 1
+        if n_others:
+            page.blank()
+            page.prose(f"{counted(n_others, 'more case')} failed.", style="quiet")
+
+
+def _failure(page: Page, failure: CaseResult, display: Display) -> None:
+    page.prose("", lead=[("case    ", "quiet"), (failure.case.name, "strong"), f" on {failure.device}"])
+    page.prose(failure.message)
+    if failure.where:
+        _source(page, failure.where, display)
+    if failure.samples:
+        page.blank()
+        _samples(page, failure)
+    _budgets(page, failure)
+    if failure.diagnosis:
+        page.blank()
+        page.prose(failure.diagnosis.text, lead=[("likely cause: ", "strong")])
+
+
+def _source(page: Page, where: SourceLine, display: Display) -> None:
+    page.line((f"{display(where.path)}:{where.line}", "code"), indent=INDENT)
+    if where.text.strip():
+        page.verbatim(where.text.strip(), indent=3 * INDENT)
+
+
+def _samples(page: Page, failure: CaseResult) -> None:
+    rows: list[list[Part]] = [[("index", "quiet"), ("expected", "quiet"), ("got", "quiet")]]
+    for sample in failure.samples[:MAX_SAMPLES]:
+        index = f"[{', '.join(str(i) for i in sample.index)}]"
+        rows.append([index, *_apart(sample.expected, sample.got)])
+    page.table(rows, "<>>", indent=2 * INDENT)
+    shown = min(len(failure.samples), MAX_SAMPLES)
+    n_more = max(failure.n_wrong, len(failure.samples)) - shown
+    told = f"… {grouped(n_more)} more" if n_more else ""
+    if failure.n_total:
+        n_wrong, n_total = grouped(failure.n_wrong), counted(failure.n_total, "element")
+        told += f"{'; ' if told else ''}{n_wrong} of {n_total} wrong ({_percent(failure.n_wrong / failure.n_total)})"
+    page.line((told, "quiet"), indent=2 * INDENT)
+
+
+def _apart(expected: float, got: float) -> tuple[str, str]:
+    """Both numbers, with as many digits as it takes to tell them apart."""
+    for digits in (6, 9, 17):
+        pair = f"{expected:.{digits}g}", f"{got:.{digits}g}"
+        if pair[0] != pair[1]:
+            break
+    return pair
+
+
+def _percent(share: float) -> str:
+    return "< 0.1%" if 0 < share < 0.001 else f"{share:.1%}"
+
+
+def _budgets(page: Page, failure: CaseResult) -> None:
+    """The figures that are over or under their budget, and how each bound comes about."""
+    if failure.outcome not in _WORKED or failure.work is None:
+        return
+    for budget in failure.budgets:
+        value = counted_figure(failure.work, budget)
+        if budget.least <= value <= budget.most or budget.why in failure.message:
+            continue
+        page.blank()
+        page.line(
+            (f"{budget.figure}  ", "strong"), (grouped(value), "bad"), f" counted, {wanted(budget)}", indent=INDENT
+        )
+        page.prose(budget.why, indent=2 * INDENT, style="quiet")
+
+
+def _measured(page: Page, report: Report) -> None:
+    """One line a tier: what was found, or why nothing was."""
+    if not report.tiers:
+        return
+    page.blank()
+    for tier in report.tiers:
+        glyph, style, _ = mark(tier.outcome, is_gold=tier.tier is Tier.SPEED and report.is_gold)
+        texts = tier_lines(report, tier)
+        label: list[Part] = [(f"{tier.tier:<{_LABEL_WIDTH}}", "quiet"), (f"{glyph} ", style)]
+        page.prose("\n".join(texts), lead=label)
+
+
+def _printed(page: Page, report: Report) -> None:
+    """The end of what the learner's code printed."""
+    lines = clean(report.stdout).rstrip().splitlines()
+    if not lines:
+        return
+    page.blank()
+    n_hidden = max(0, len(lines) - MAX_PRINTED_LINES)
+    page.line((f"your code printed{' (the end of it)' if n_hidden else ''}:", "quiet"), indent=INDENT)
+    for row in lines[-MAX_PRINTED_LINES:]:
+        page.line(("| ", "quiet"), row, indent=2 * INDENT)
+
+
+def next_command(report: Report, exercise: Exercise) -> str:
+    """The one command that helps most after this outcome."""
+    outcome, name = report.outcome, exercise.id
+    if outcome.is_pass:
+        return "gpuprep next"
+    if outcome in (Outcome.GRADER_FAULT, Outcome.SKIPPED):
+        return "gpuprep doctor"
+    if outcome in (Outcome.INVALID, Outcome.INCONCLUSIVE):
+        return f"gpuprep check {name}"
+    if outcome in (Outcome.NOT_STARTED, Outcome.COMPILE_FAILED, Outcome.WRONG_SIGNATURE):
+        return f"gpuprep open {name}"
+    if outcome in (Outcome.RAISED, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.DEADLOCK) and report.first_failure:
+        return f"gpuprep repro {name}"
+    return f"gpuprep hint {name}"

@@ -1,0 +1,159 @@
+"""Puts a page on stdout or stderr. Colour through rich where a person is looking; plain text everywhere else."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from gpuprep.render.layout import WIDTH, Page, clean
+from gpuprep.render.machine import dumps
+
+if TYPE_CHECKING:
+    from gpuprep.errors import GpuprepError
+
+_STYLES = {
+    "good": "bold green",
+    "gold": "bold yellow",
+    "provisional": "bold cyan",
+    "bad": "bold red",
+    "warning": "bold magenta",
+    "quiet": "dim",
+    "strong": "bold",
+    "command": "bold blue",
+    "code": "cyan",
+}
+
+_ASCII = {
+    "✓": "+", "★": "*", "◐": "~", "○": "o", "◌": "?", "✗": "x", "▸": ">", "█": "#", "░": ".", "·": "*", "×": "x",
+    "÷": "/", "–": "-", "—": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "→": "->", "⌈": "ceil(", "⌉": ")",
+    "Σ": "sum ", "µ": "u", "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"',
+}  # fmt: skip
+"""What stands for a character that the terminal's encoding lacks."""
+
+_FALLBACK = "gpuprep-ascii"
+
+
+def show(page: Page, *, stderr: bool = False, gap: bool = False) -> None:
+    """Write a page, below an empty line if there is to be a `gap`.
+
+    No colour and no control codes in pipes, under NO_COLOR and on dumb terminals.
+    """
+    stream = _stream(stderr)
+    if gap:
+        stream.write("\n")
+    if not _has_colour(stream):
+        stream.write(page.text())
+        stream.flush()
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    for line in page.lines:
+        text = Text.assemble(*((part, _STYLES.get(style, "")) for part, style in line))
+        # soft_wrap: the terminal breaks long paths itself, so that they can be copied whole.
+        console.print(text, soft_wrap=True)
+
+
+def answer(page: Page, document: Mapping[str, Any], *, as_json: bool) -> None:
+    """A command's result, for a person or for a machine."""
+    if as_json:
+        write(dumps(document))
+    else:
+        show(page)
+
+
+def write(text: str) -> None:
+    """Write text to stdout as it is: JSON, or a file's own text."""
+    stream = _stream(stderr=False)
+    stream.write(text if text.endswith("\n") else text + "\n")
+    stream.flush()
+
+
+def show_error(error: GpuprepError) -> None:
+    """What failed and what to do next, on stderr."""
+    show(error_page(error), stderr=True)
+
+
+def error_page(error: GpuprepError) -> Page:
+    """What failed, and the next step if the error knows one."""
+    page = Page()
+    page.prose(error.message, indent=0, lead=[("error: ", "bad")])
+    if error.next_step:
+        page.line(("next: ", "quiet"), (error.next_step, "command"))
+    return page
+
+
+def notice(text: str, *, style: str = "quiet") -> None:
+    """A remark on stderr, beside the result."""
+    page = Page()
+    page.prose(text, indent=0, style=style)
+    show(page, stderr=True)
+
+
+@contextmanager
+def status(prefix: str) -> Iterator[Callable[[str], None]]:
+    """One line on stderr that says what is being done and is gone afterwards; nothing at all without a terminal."""
+    if not _is_terminal(sys.stderr):
+        yield lambda _event: None
+        return
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    # No refreshing thread: the grader forks, and a fork beside a running thread can hang.
+    console = Console(file=_stream(stderr=True))
+    live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+    def update(event: str) -> None:
+        text = Text(clean(f"{prefix}  {event}").replace("\n", " "), style="dim", no_wrap=True, overflow="ellipsis")
+        live.update(text, refresh=True)
+
+    with live:
+        yield update
+
+
+def width() -> int:
+    """Columns to lay a page out for: the terminal's, but never more than anybody reads comfortably."""
+    import shutil
+
+    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if _is_terminal(sys.stdout) else WIDTH
+
+
+def _stream(stderr: bool) -> TextIO:
+    """The stream, able to write any text: what its encoding lacks becomes ASCII."""
+    stream = sys.stderr if stderr else sys.stdout
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None and getattr(stream, "errors", None) != _FALLBACK:
+        codecs.register_error(_FALLBACK, _to_ascii)
+        reconfigure(errors=_FALLBACK)
+    return stream
+
+
+def _to_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    import unicodedata
+
+    replaced = []
+    was_raised = False
+    for character in error.object[error.start : error.end]:
+        plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+        is_raised = unicodedata.decomposition(character).startswith("<super>")
+        # 2²⁸ is 2^28, not 228.
+        replaced.append("^" + plain if is_raised and not was_raised else _ASCII.get(character) or plain or "?")
+        was_raised = is_raised
+    return "".join(replaced), error.end
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def _has_colour(stream: TextIO) -> bool:
+    # https://no-color.org: set and not empty means no colour, whatever its value.
+    return not os.environ.get("NO_COLOR") and (_is_terminal(stream) or bool(os.environ.get("FORCE_COLOR")))

@@ -1,0 +1,81 @@
+"""The worker's request loop. Started by `grading.process` as `python -I -c <bootstrap> FD NONCE DEVICE`."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import os
+import signal
+import socket
+import sys
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpuprep.worker.running import Runner
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(descriptor: int, nonce: str, device: str, parent: int) -> None:
+    """Serve requests until the channel closes.
+
+    Args:
+        descriptor: the inherited end of the channel.
+        nonce: hex of the channel's nonce.
+        device: `cpu` (Triton kernels run in the interpreter) or `cuda`.
+        parent: process id of the trusted side; the worker dies with it.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # The parent died before the line above.
+        os._exit(1)
+    # A crash prints the Python stack to stderr, which the trusted side captures: it names the learner's line.
+    faulthandler.enable()
+    # Asked for before a kill at the time limit: says which line an endless loop was on.
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
+
+    from gpuprep.channel import Channel, ChannelClosedError
+
+    end = socket.socket(fileno=descriptor)
+    channel = Channel(end, bytes.fromhex(nonce))
+    try:
+        from gpuprep.worker.running import Runner
+
+        runner = Runner(device)
+        channel.send({"ready": True, "versions": _versions(), "counting": runner.can_count, "why": runner.why_not})
+        while True:
+            request = channel.receive()
+            channel.send(_serve(runner, request), share_cuda=request["do"] == "time")
+    except ChannelClosedError:
+        # The trusted side has what it wanted.
+        _leave(0)
+
+
+def _serve(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
+    if request["do"] == "load":
+        return runner.load(request["path"], request["function"], request["driver"])
+    if request["do"] == "call":
+        return runner.call(request["args"], reverse=request["reverse"])
+    if request["do"] == "time":
+        from gpuprep.worker.timing import time_calls
+
+        return time_calls(runner, request["rounds"], cap_s=request["cap_s"])
+    raise ValueError(f"unknown request {request['do']!r}")
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in ("torch", "triton", "numpy"):
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _leave(code: int) -> None:
+    # Not sys.exit: the learner's atexit hooks and threads have no say in how the worker ends.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -1,0 +1,227 @@
+"""Loads a learner's file and calls its function once, watched."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+import torch
+
+from gpuprep.channel import storage_id
+from gpuprep.counters.torch_ops import HostOps
+from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
+from gpuprep.errors import UnsupportedTritonError
+
+Answer = dict[str, Any]
+
+_DEVICE_ONLY = ("/torch/cuda/", "/cupy/", "/triton/runtime/driver", "/triton/backends/", "/numba/cuda/")
+"""Library folders whose errors mean that the code asked for a device, where the interpreter has none."""
+
+
+class Runner:
+    """Holds the learner's module between requests.
+
+    Args:
+        device: `cpu` or `cuda`: where the arguments of a call are put.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self.path = ""
+        self.why_not = ""
+        self.function: Callable[..., Any] | None = None
+        self._driver: ModuleType | None = None
+        self._counter: Counter | None = None
+        # Uninitialised memory is poisoned, so that what a kernel never wrote shows as NaN and not as an old result.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+        if device == "cpu":
+            try:
+                self._counter = Counter()
+            except UnsupportedTritonError as error:
+                self.why_not = error.message
+        else:
+            # No context yet at import; the first allocation makes it, and its cost is not the learner's.
+            torch.zeros(1, device=device)
+
+    @property
+    def can_count(self) -> bool:
+        """True where calls are run in the interpreter and counted."""
+        return self._counter is not None
+
+    def load(self, path: str, function: str, driver: str | None) -> Answer:
+        """Import the learner's file, and the driver where the exercise has one."""
+        self.path = path
+        try:
+            module = _import(path, "solution")
+            self._driver = _import(driver, "driver") if driver else None
+        except BaseException as error:  # noqa: BLE001  whatever a learner's file throws is an answer
+            return self._raised(error, "import")
+        found = getattr(module, function, None)
+        if not callable(found):
+            return {"status": "missing", "defined": sorted(_functions(module))}
+        self.function = found
+        self._module = module
+        return {"status": "loaded", "parameters": _parameters(found)}
+
+    def call(self, args: Sequence[Any], *, reverse: bool = False) -> Answer:
+        """Call the function with these arguments and report all that was seen.
+
+        The answer holds the arguments as they are afterwards, the outputs, counted work, findings and host operations.
+        """
+        args = move(args, self.device)
+        with self._recording(reverse, args) as recording:
+            try:
+                returned = self.run(*args)
+                if self.device == "cuda":
+                    torch.cuda.synchronize()
+            except OutOfBoundsAccess:
+                # Already among the findings, with its line.
+                return {"status": "stopped", **_seen(recording, ())}
+            except BaseException as error:  # noqa: BLE001  SystemExit and KeyboardInterrupt are answers too
+                return {**self._raised(error, "call"), **_seen(recording, ())}
+        outputs = returned if isinstance(returned, tuple | list) else (returned,)
+        seen = _seen(recording, outputs)
+        odd = next((item for item in outputs if not _is_plain_tensor(item)), None)
+        if odd is not None or not outputs:
+            return {"status": "odd", "returned": _describe(returned), **seen}
+        return {
+            "status": "returned",
+            "args": list(args),
+            "outputs": list(outputs),
+            "devices": [output.device.type for output in outputs],
+            **seen,
+        }
+
+    def run(self, *args: Any) -> Any:
+        """One plain call, through the driver where there is one."""
+        assert self.function is not None  # noqa: S101  the trusted side loads before it calls
+        if self._driver is not None:
+            return self._driver.drive(self._module, *args)
+        return self.function(*args)
+
+    @contextlib.contextmanager
+    def _recording(self, reverse: bool, args: Sequence[Any]) -> Iterator[Recording]:
+        if self._counter is not None:
+            tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+            with self._counter.recording(reverse=reverse, inputs=tensors, path=self.path) as recording:
+                yield recording
+            return
+        host_ops = HostOps(self.path)
+        with host_ops.recording():
+            yield Recording(host_ops=host_ops.ops)
+
+    def _raised(self, error: BaseException, during: str) -> Answer:
+        root = _root_cause(error)
+        line = self._line(root.__traceback__) or self._line(error.__traceback__)
+        if isinstance(root, SyntaxError) and root.filename == self.path:
+            line = root.lineno or 0
+        kind = type(root).__name__
+        return {
+            "status": "raised",
+            "during": during,
+            "type": kind,
+            "message": str(root)[:2000] or kind,
+            "line": line,
+            "is_syntax": isinstance(root, SyntaxError) or kind in ("CompilationError", "CompileTimeAssertionFailure"),
+            "is_not_implemented": isinstance(root, NotImplementedError),
+            "needs_device": self.device == "cpu" and _needs_device(root),
+        }
+
+    def _line(self, trace: TracebackType | None) -> int:
+        lines = [number for frame, number in traceback.walk_tb(trace) if frame.f_code.co_filename == self.path]
+        return lines[-1] if lines else 0
+
+
+def move(args: Sequence[Any], device: str) -> list[Any]:
+    """The arguments on the device, each storage moved whole, so that views and guard bands stay what they were."""
+    moved: dict[int, torch.Tensor] = {}
+
+    def place(arg: Any) -> Any:
+        if not isinstance(arg, torch.Tensor) or arg.device.type == device:
+            return arg
+        key = storage_id(arg)
+        if key not in moved:
+            moved[key] = torch.empty(0, dtype=torch.uint8).set_(arg.untyped_storage()).to(device)
+        target = torch.empty(0, dtype=arg.dtype, device=device).set_(moved[key].untyped_storage())
+        return target.as_strided(arg.shape, arg.stride(), arg.storage_offset())
+
+    return [place(arg) for arg in args]
+
+
+def _import(path: str, name: str) -> ModuleType:
+    # The learner's folder comes first, so that a file can have a neighbour; nothing is written beside it.
+    sys.dont_write_bytecode = True
+    if str(Path(path).parent) not in sys.path:
+        sys.path.insert(0, str(Path(path).parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None  # noqa: S101  the trusted side only sends .py files
+    assert spec.loader is not None  # noqa: S101
+    module = importlib.util.module_from_spec(spec)
+    # Registered, because dataclasses, pickling and inspect look their module up.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _functions(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")][:20]
+
+
+def _parameters(function: Callable[..., Any]) -> list[dict[str, Any]] | None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    return [
+        {"name": parameter.name, "kind": parameter.kind.name, "required": parameter.default is inspect.Parameter.empty}
+        for parameter in signature.parameters.values()
+    ]
+
+
+def _is_plain_tensor(value: Any) -> bool:
+    # Exactly torch.Tensor: a subclass could compute lazily, after the clock has stopped.
+    return type(value) is torch.Tensor and value.layout == torch.strided and value.device.type in ("cpu", "cuda")
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__} of {', '.join(type(item).__name__ for item in value[:8]) or 'nothing'}"
+    if isinstance(value, torch.Tensor):
+        return f"{type(value).__name__} ({value.layout}, on {value.device})"
+    return type(value).__name__
+
+
+def _seen(recording: Recording, outputs: Sequence[Any]) -> Answer:
+    plain = [output for output in outputs if _is_plain_tensor(output)]
+    return {
+        "work": asdict(recording.work),
+        "findings": [asdict(finding) for finding in recording.findings],
+        "host_ops": [asdict(op) for op in recording.host_ops],
+        "stored": [recording.stored_into(output) for output in plain],
+    }
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    # Triton wraps what a kernel raised, once a nesting level.
+    while type(error).__name__ in ("InterpreterError", "CompilationError") and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _needs_device(error: BaseException) -> bool:
+    message = str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return error.name in ("cupy", "numba")
+    if "active drivers" in message or "NVIDIA driver" in message or "not compiled with CUDA" in message:
+        return True
+    files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(files) and any(part in files[-1] for part in _DEVICE_ONLY)

@@ -1,0 +1,23 @@
+# expect: TOO_MUCH_WORK
+# Blocks overlap by half, because the stride between programs is BLOCK_SIZE // 2: right values, twice the traffic.
+# By someone who halved the block size in one place and not in the other.
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _add_kernel(x_ptr, y_ptr, out_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
+    offsets = tl.program_id(axis=0) * (BLOCK_SIZE // 2) + tl.arange(0, BLOCK_SIZE)
+    mask = offsets < n_elements
+    x = tl.load(x_ptr + offsets, mask=mask)
+    y = tl.load(y_ptr + offsets, mask=mask)
+    tl.store(out_ptr + offsets, x + y, mask=mask)
+
+
+def add(x, y):
+    out = torch.empty_like(x)
+    n_elements = out.numel()
+    _add_kernel[(triton.cdiv(n_elements, 512),)](x, y, out, n_elements, BLOCK_SIZE=1024)
+    return out

@@ -1,0 +1,34 @@
+# expect: RAISED
+# next_power_of_2 and a division for the block size, both made for n > 0: an empty vector raises.
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _partial_sums_kernel(x_ptr, partials_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
+    program_id = tl.program_id(axis=0)
+    offsets = program_id * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
+    x = tl.load(x_ptr + offsets, mask=offsets < n_elements, other=0.0).to(tl.float32)
+    tl.store(partials_ptr + program_id, tl.sum(x, axis=0))
+
+
+@triton.jit
+def _finish_kernel(partials_ptr, out_ptr, n_partials, BLOCK_SIZE: tl.constexpr):
+    sums = tl.zeros((BLOCK_SIZE,), dtype=tl.float32)
+    for start in range(0, n_partials, BLOCK_SIZE):
+        offsets = start + tl.arange(0, BLOCK_SIZE)
+        sums += tl.load(partials_ptr + offsets, mask=offsets < n_partials, other=0.0).to(tl.float32)
+    tl.store(out_ptr, tl.sum(sums, axis=0))
+
+
+def total(x):
+    n_elements = x.numel()
+    block_size = min(triton.next_power_of_2(n_elements), 4096)
+    n_partials = (n_elements + block_size - 1) // block_size
+    partials = torch.empty(n_partials, dtype=torch.float32, device=x.device)
+    out = torch.empty((), dtype=x.dtype, device=x.device)
+    _partial_sums_kernel[(n_partials,)](x, partials, n_elements, BLOCK_SIZE=block_size)
+    _finish_kernel[(1,)](partials, out, n_partials, BLOCK_SIZE=1024)
+    return out

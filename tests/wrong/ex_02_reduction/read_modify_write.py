@@ -1,0 +1,21 @@
+# expect: RACE
+# Every program loads the total, adds its part and stores it back: right in the interpreter, where programs take turns.
+# By someone who writes kernels like loops. On a card most of the parts get lost.
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _total_kernel(x_ptr, out_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
+    offsets = tl.program_id(axis=0) * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
+    x = tl.load(x_ptr + offsets, mask=offsets < n_elements, other=0.0).to(tl.float32)
+    tl.store(out_ptr, tl.load(out_ptr) + tl.sum(x, axis=0))
+
+
+def total(x):
+    out = torch.zeros((), dtype=torch.float32, device=x.device)
+    n_elements = x.numel()
+    _total_kernel[(triton.cdiv(n_elements, 4096),)](x, out, n_elements, BLOCK_SIZE=4096)
+    return out.to(x.dtype)

@@ -1,0 +1,25 @@
+# expect: WRONG_VALUES
+# Stores 1 / n_cols, a constant for the row, which sums to 1 and is nearly right for long rows: a shortcut of someone
+# who checks `out.sum(1)`.
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _softmax_kernel(x_ptr, out_ptr, x_row_stride, out_row_stride, n_cols, BLOCK_SIZE: tl.constexpr):
+    row = tl.program_id(axis=0)
+    cols = tl.arange(0, BLOCK_SIZE)
+    mask = cols < n_cols
+    x = tl.load(x_ptr + row * x_row_stride + cols, mask=mask, other=-float("inf")).to(tl.float32)
+    numerator = tl.exp(x - tl.max(x, axis=0))
+    tl.store(out_ptr + row * out_row_stride + cols, 0.0 * numerator + 1.0 / n_cols, mask=mask)
+
+
+def softmax(x):
+    n_rows, n_cols = x.shape
+    out = torch.empty((n_rows, n_cols), dtype=x.dtype, device=x.device)
+    block_size = triton.next_power_of_2(n_cols)
+    _softmax_kernel[(n_rows,)](x, out, x.stride(0), out.stride(0), n_cols, BLOCK_SIZE=block_size, num_warps=8)
+    return out
