@@ -30,20 +30,15 @@ how much work it does, and how close it runs to what your card can do.
 EX is an exercise: `ex_03`, `3`, or a part of its title that fits no other. Without it, your current exercise."""
 
 _EXAMPLES = """Examples:
+  gpuprep init gym && cd gym    make a workspace
+  gpuprep next                  what to write now, and in which file
+  gpuprep check                 grade it
+  gpuprep check 3 softmax       grade two others
+  gpuprep hint                  a nudge; again for more
+  gpuprep check --all --json    everything, for a script
 
-gpuprep init gym && cd gym     make a workspace
-
-gpuprep next                   what to write now, and in which file
-
-gpuprep check                  grade it
-
-gpuprep check 3 softmax        grade two others
-
-gpuprep hint                   a nudge; again for more
-
-gpuprep check --all --json     everything, for a script
-
-Exit codes: 0 passed, 1 not passed or nothing could be graded, 2 usage or set-up, 3 the grader's own fault."""
+Exit codes: 0 passed, 1 not passed or nothing could be graded, 2 usage or set-up,
+3 the grader's own fault."""
 
 
 app = typer.Typer(
@@ -217,7 +212,6 @@ def _show_check(desk: Desk, checked: Checked, *, needs_speed: bool, is_first: bo
         checked.exercise,
         display=lambda path: desk.workspace.display(Path(path)),
         needs_speed=needs_speed,
-        width=terminal.width(),
     )
     terminal.show(page, gap=not is_first)
 
@@ -226,7 +220,7 @@ def _show_summary(graded: Sequence[tuple[Exercise, Report]], *, needs_speed: boo
     from gpuprep.render import terminal
     from gpuprep.render.report import summary_page
 
-    terminal.show(summary_page(graded, needs_speed=needs_speed, width=terminal.width()), gap=True)
+    terminal.show(summary_page(graded, needs_speed=needs_speed), gap=True)
 
 
 def _write_checks(

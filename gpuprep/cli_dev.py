@@ -74,8 +74,8 @@ def check_(
     from gpuprep.render import authoring, terminal
 
     curriculum = _load(folder)
-    only = [curriculum.find(query).id for query in queries] if queries else None
+    only = [curriculum.find(query) for query in queries] if queries else None
     with terminal.status("dev check") as on_event:
         proof = prove(curriculum, only=only, on_event=on_event)
     terminal.answer(authoring.proof_page(proof), authoring.proof_document(proof), as_json=as_json)
-    raise typer.Exit(int(not all(item.is_ok for item in proof.items)))
+    raise typer.Exit(int(not proof.holds))

@@ -31,26 +31,25 @@ class _AsTyped:
         return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
-def _lighten(params: list[Any]) -> None:
+def _lightened(params: list[Any]) -> list[Any]:
     for param in params:
         # A version of Typer that converts in another way lacks these attributes, and is left alone.
         if getattr(param, "_runtime_param", "unknown") is None and hasattr(param, "type_descriptor"):
             param._runtime_param = _AsTyped(param.type_descriptor.annotation)  # noqa: SLF001
+    return params
 
 
 class QuickCommand(TyperCommand):
     """A command that starts without pydantic."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Prepares the parameters, then parses as ever."""
-        _lighten(self.params)
-        return super().parse_args(ctx, args)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, `--help` among them."""
+        return _lightened(super().get_params(ctx))
 
 
 class QuickGroup(TyperGroup):
     """A group of commands that starts without pydantic."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Prepares the parameters, then parses as ever."""
-        _lighten(self.params)
-        return super().parse_args(ctx, args)
+    def get_params(self, ctx: Any) -> list[Any]:
+        """All parameters, `--help` among them."""
+        return _lightened(super().get_params(ctx))

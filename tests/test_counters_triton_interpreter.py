@@ -178,6 +178,28 @@ def test_dot_counts_two_flops_a_product(run):
     assert result.n_stored == 16 * 64
 
 
+def test_a_loop_with_a_runtime_bound_runs(run):
+    """A kernel may loop up to an argument, on every supported version with a current NumPy."""
+    result = run("""
+        @triton.jit
+        def _kernel(x_ptr, out_ptr, n, BLOCK_SIZE: tl.constexpr):
+            total = tl.zeros((BLOCK_SIZE,), tl.float32)
+            for start in range(0, n, BLOCK_SIZE):
+                total += tl.load(x_ptr + start + tl.arange(0, BLOCK_SIZE))
+            tl.store(out_ptr, tl.sum(total))
+
+        def make():
+            return (torch.ones(64),)
+
+        def run(x):
+            out = torch.empty(1)
+            _kernel[(1,)](x, out, 64, BLOCK_SIZE=16)
+            return out
+    """)
+
+    assert (result.raised, result.output, result.work["bytes_loaded"]) == ("", [64.0], 256)
+
+
 def test_launches_count_calls_of_the_host_only(run):
     """A jit function called in a kernel is no launch; an empty grid is one without programs."""
     result = run("""
@@ -417,6 +439,51 @@ def test_a_view_cannot_widen_an_input(run):
     assert (finding.kind, finding.tensor, finding.index) == ("out_of_bounds", "x_ptr", 8)
 
 
+def test_an_overrun_into_another_argument_is_still_out_of_bounds(run):
+    """Whose element an address was computed from counts, not whose memory it happens to hit."""
+    result = run("""
+        @triton.jit
+        def _kernel(q_ptr, k_ptr, out_ptr):
+            lanes = tl.arange(0, 32)
+            tl.store(out_ptr + lanes, tl.load(q_ptr + lanes))
+
+        def make():
+            return (torch.zeros(2, 16),)
+
+        def run(qk):
+            out = torch.empty(32)
+            _kernel[(1,)](qk[0], qk[1], out)
+            return out
+    """)
+
+    finding = only_finding(result)
+    assert (finding.tensor, finding.index, finding.lanes) == ("q_ptr", 16, 16)
+
+
+def test_one_access_may_choose_between_tensors(run):
+    """Lanes of one load that point into several arguments are each judged by their own."""
+    source = """
+        @triton.jit
+        def _kernel(x_ptr, y_ptr, out_ptr, n):
+            lanes = tl.arange(0, 32)
+            values = tl.load(tl.where(lanes < n, x_ptr + lanes, y_ptr + lanes - n))
+            tl.store(out_ptr + lanes, values)
+
+        def make():
+            return torch.zeros(16), torch.ones(16)
+
+        def run(x, y):
+            out = torch.empty(32)
+            _kernel[(1,)](x, y, out, {n})
+            return out
+    """
+    fine, wrong = run(source.format(n=16)), run(source.format(n=17))
+
+    assert (fine.findings, fine.output) == ([], [0.0] * 16 + [1.0] * 16)
+    assert fine.work["bytes_loaded"] == 32 * 4
+    assert (only_finding(wrong).tensor, only_finding(wrong).index, only_finding(wrong).lanes) == ("x_ptr", 16, 1)
+
+
 def test_views_aliases_and_tuples_are_in_bounds(run):
     """A transposed view, an expanded one, the same tensor twice and tensors in a tuple are all fine."""
     result = run("""
@@ -553,6 +620,35 @@ def test_last_block_reduction_is_no_race(run, reverse):
     )
 
     assert (result.findings, result.output[0]) == ([], 64.0)
+
+
+def test_atomic_loads_and_stores_order_programs(run):
+    """Newer versions' atomic load and store publish data as well as a read-modify-write does."""
+    result = run("""
+        @triton.jit
+        def _kernel(flag_ptr, out_ptr):
+            pid = tl.program_id(0)
+            if pid == 0:
+                tl.store(out_ptr, 7.0)
+                tl.atomic_store(flag_ptr, 1, sem="release")
+            else:
+                ready = tl.atomic_load(flag_ptr, sem="acquire")
+                tl.store(out_ptr + pid, tl.load(out_ptr) * ready)
+
+        def make():
+            return (torch.zeros(1, dtype=torch.int32),)
+
+        def run(flag):
+            if not hasattr(tl, "atomic_load"):
+                return "no such functions in this version"
+            out = torch.empty(4)
+            _kernel[(4,)](flag, out)
+            return out
+    """)
+
+    if isinstance(result.output, str):
+        pytest.skip(result.output)
+    assert (result.raised, result.findings, result.output) == ("", [], [7.0] * 4)
 
 
 def test_read_modify_write_without_atomics_is_a_race(run):

@@ -246,13 +246,13 @@ def test_a_timed_case_needs_the_card_again(
 
 def _hide(progress: Progress, where: str) -> None:
     """Marks all recorded cases as hidden, in one of the places that could say so."""
-    value = {
-        "tier": "json_set(report, '$.cases[0].case.tier', 'hidden')",
-        "case": "json_set(report, '$.cases[0].case.hidden', json('true'))",
-        "result": "json_set(report, '$.cases[0].hidden', json('true'))",
+    statement = {
+        "tier": "UPDATE attempts SET report = json_set(report, '$.cases[0].case.tier', 'hidden')",
+        "case": "UPDATE attempts SET report = json_set(report, '$.cases[0].case.hidden', json('true'))",
+        "result": "UPDATE attempts SET report = json_set(report, '$.cases[0].hidden', json('true'))",
     }[where]
     with progress._writing() as connection:
-        connection.execute(f"UPDATE attempts SET report = {value}")
+        connection.execute(statement)
 
 
 @pytest.mark.parametrize("where", ["tier", "case", "result"])

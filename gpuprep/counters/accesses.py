@@ -1,7 +1,13 @@
-"""The active lanes of one load, store or atomic of one program."""
+"""The active lanes of one load, store or atomic of one program.
+
+While a launch is counted, each pointer argument carries a tag above the bits that an address needs. Arithmetic keeps
+the tag, so that an access always says which argument it was computed from: an overrun of one tensor that lands in
+another is an overrun all the same.
+"""
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -11,6 +17,22 @@ from gpuprep.counters.extents import Addresses, Lanes
 
 SECTOR_BYTES = 32
 """The least that a GPU's memory system moves."""
+
+
+TAG_SHIFT = 48
+"""User-space addresses have 47 bits on x86-64 and 48 on arm64."""
+
+_ADDRESS_BITS = np.uint64((1 << TAG_SHIFT) - 1)
+
+
+def tagged(pointers: Addresses, tag: int) -> Addresses:
+    """The same addresses, marked."""
+    return pointers | np.uint64(tag << TAG_SHIFT)
+
+
+def untagged(pointers: Any) -> Addresses:
+    """Addresses that memory can be accessed at."""
+    return np.asarray(pointers) & _ADDRESS_BITS
 
 
 class Access:
@@ -52,6 +74,14 @@ class Access:
         spread[whole] = lanes
         return Access(self.addresses[lanes], self.width, self.verb, spread)
 
+    def by_tag(self) -> list[tuple[int, Access]]:
+        """The lanes of each tag, with plain addresses; tag 0 has those that come from no argument."""
+        first, last = self.low >> TAG_SHIFT, (self.high - 1) >> TAG_SHIFT
+        if first == last:
+            return [(first, self.plain(first))]
+        tags = self.addresses >> np.uint64(TAG_SHIFT)
+        return [(int(tag), self.part(tags == tag).plain(int(tag))) for tag in np.unique(tags)]
+
     @property
     def n_bytes(self) -> int:
         """Bytes of all lanes; one that is read twice counts twice."""
@@ -80,6 +110,14 @@ class Access:
             return spread.reshape(-1)
         picked: npt.NDArray[Any] = spread[self._lanes.reshape(shape)]
         return picked
+
+    def plain(self, tag: int) -> Access:
+        """The same lanes without this tag, which all of them carry."""
+        plain = copy.copy(self)
+        plain.addresses = untagged(self.addresses)
+        plain.low -= tag << TAG_SHIFT
+        plain.high -= tag << TAG_SHIFT
+        return plain
 
     def _survey(self) -> None:
         first, last = int(self.addresses[0]), int(self.addresses[-1])

@@ -74,10 +74,6 @@ class Extent:
         )
         return is_same or (self.is_dense and self.spans(other.low, other.high))
 
-    def distance(self, address: int) -> int:
-        """Bytes from `address` to this tensor's range; 0 inside it and right behind its end."""
-        return max(self.low - address, address - self.high, 0)
-
     def index(self, address: int) -> int:
         """Offset of `address` from the first element, in elements."""
         return (address - self.low) // self.itemsize

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from gpuprep.counters.accesses import Access
+from gpuprep.counters.accesses import Access, tagged
 from gpuprep.counters.extents import Addresses, Extent, Lanes
 from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, OutOfBoundsAccess
 from gpuprep.counters.races import Conflict, Index, Shadow
@@ -18,10 +18,6 @@ from gpuprep.counters.recording import Recording, extent_of
 
 Peek = Callable[[Addresses, np.dtype[Any]], npt.NDArray[Any]]
 """Reads memory: addresses and an element dtype to values."""
-
-NEAR_BYTES = 1 << 16
-NEAR_SPANS = 16
-"""An address further than both of these from every tensor of a launch belongs to none of them."""
 
 
 class _Argument:
@@ -58,6 +54,7 @@ class Launch:
         self._path = path
         self._peek = peek
         self._arguments: list[_Argument] = []
+        self._tags: dict[int, int] = {}
         self._grid = (1, 1, 1)
         self._program = (0, 0, 0)
         self._number = 0
@@ -70,6 +67,7 @@ class Launch:
             for full_name, tensor in _tensors(name, value):
                 extent = extent_of(full_name, tensor)
                 self._arguments.append(_Argument(extent, self._recording.limits(extent)))
+                self._tags[id(tensor)] = len(self._arguments)
                 self._recording.keep(tensor)
         for storage in {argument.extent.storage for argument in self._arguments}:
             aliases = [argument for argument in self._arguments if argument.extent.storage == storage]
@@ -80,6 +78,11 @@ class Launch:
             )
             for alias in aliases:
                 alias.shadow = shadow
+
+    def tag(self, pointers: Addresses, argument: Any) -> Addresses:
+        """The pointers that stand for an argument in the kernel, marked as that argument's."""
+        tensor = argument if isinstance(argument, torch.Tensor) else getattr(argument, "base", None)
+        return tagged(pointers, self._tags.get(id(tensor), 0))
 
     def start(self, grid: tuple[int, int, int]) -> None:
         """The grid is known; its programs come next."""
@@ -154,53 +157,42 @@ class Launch:
 
     def _check(self, access: Access) -> list[tuple[_Argument, Access]]:
         """The tensors that the lanes belong to, with those lanes."""
-        parts = self._owners(access)
-        lanes = access.misaligned()
-        if lanes is not None:
-            extent = parts[0][0].extent
-            index = extent.index(int(access.addresses[lanes.argmax()]))
-            text = f"misaligned {access.verb}: {access.width} bytes at no multiple of {access.width} in {extent.name}"
-            self._recording.note(self._finding(MISALIGNED, text, extent, index, access, lanes))
+        parts: list[tuple[_Argument, Access]] = []
+        for tag, part in access.by_tag():
+            # Addresses made from integers may point into any tensor of the launch, but nowhere else.
+            is_known = 0 < tag <= len(self._arguments)
+            parts += self._owners(part, self._arguments[tag - 1 : tag] if is_known else self._arguments, is_known)
+        for argument, part in parts:
+            lanes = part.misaligned()
+            if lanes is not None:
+                name, width = argument.extent.name, access.width
+                text = f"misaligned {access.verb}: {width} bytes at no multiple of {width} in {name}"
+                self._recording.note(self._finding(MISALIGNED, text, argument.extent, part, lanes))
         return parts
 
-    def _owners(self, access: Access) -> list[tuple[_Argument, Access]]:
-        for argument in self._arguments:
-            if argument.extent.spans(access.low, access.high) and (
-                argument.is_plain or argument.contains(access.addresses, access.width).all()
-            ):
+    def _owners(self, access: Access, candidates: list[_Argument], is_known: bool) -> list[tuple[_Argument, Access]]:
+        for argument in candidates:
+            if argument.is_plain and argument.extent.spans(access.low, access.high):
                 return [(argument, access)]
         parts: list[tuple[_Argument, Access]] = []
         lost = np.ones(access.addresses.shape, dtype=np.bool_)
-        for argument in self._arguments:
+        for argument in candidates:
             lanes = argument.contains(access.addresses, access.width) & lost
+            if lanes.all():
+                return [(argument, access)]
             if lanes.any():
                 parts.append((argument, access.part(lanes)))
                 lost &= ~lanes
         if lost.any():
-            # Lanes of one access mostly belong to one tensor: prefer those that the lanes in bounds point into.
-            self._stop(access, lost, parts or [(argument, access) for argument in self._arguments])
+            self._stop(access, lost, candidates[0].extent if is_known else None)
         return parts
 
-    def _stop(self, access: Access, lost: Lanes, candidates: list[tuple[_Argument, Access]]) -> NoReturn:
-        address = int(access.addresses[lost.argmax()])
-        extent = self._nearest(address, [argument.extent for argument, _ in candidates])
-        if extent is None:
-            index, text = 0, f"{access.verb} at an address in no tensor of this launch"
-        else:
-            index, text = extent.index(address), f"{access.verb} {extent.locate(address)}"
-        finding = self._finding(OUT_OF_BOUNDS, text, extent, index, access, lost)
+    def _stop(self, access: Access, lost: Lanes, extent: Extent | None) -> NoReturn:
+        place = extent.locate(int(access.addresses[lost.argmax()])) if extent else "at an address in no tensor"
+        finding = self._finding(OUT_OF_BOUNDS, f"{access.verb} {place}", extent, access, lost)
         self._recording.note(finding)
         self._recording.stopped_by = finding
         raise OutOfBoundsAccess(finding)
-
-    def _nearest(self, address: int, extents: list[Extent]) -> Extent | None:
-        nearest = min(extents, key=lambda extent: extent.distance(address), default=None)
-        if nearest is None:
-            return None
-        distance = nearest.distance(address)
-        if distance and self._recording.is_in_inputs(address):
-            return None
-        return nearest if distance <= max(NEAR_BYTES, NEAR_SPANS * nearest.span * nearest.itemsize) else None
 
     def _shadow_index(self, argument: _Argument, access: Access) -> Index | None:
         return argument.shadow.index(access) if argument.shadow and self._tracks_races else None
@@ -233,12 +225,10 @@ class Launch:
             f"race on {extent.name}: {self._program_text(self._program)} {verb} element {index}, "
             f"which {other} {conflict.did} in the same launch"
         )
-        self._recording.note(self._finding(RACE, text, extent, index, access, conflict.lanes))
+        self._recording.note(self._finding(RACE, text, extent, access, conflict.lanes))
         self._tracks_races = not self._recording.is_full_of_races
 
-    def _finding(
-        self, kind: str, text: str, extent: Extent | None, index: int, access: Access, lanes: Lanes
-    ) -> Finding:
+    def _finding(self, kind: str, text: str, extent: Extent | None, access: Access, lanes: Lanes) -> Finding:
         path, line = self._where()
         n_lanes = int(np.count_nonzero(lanes))
         count = f"{n_lanes} lane{'' if n_lanes == 1 else 's'}"
@@ -250,7 +240,7 @@ class Launch:
             kernel=self._kernel,
             program=self._program,
             tensor=extent.name if extent else "",
-            index=index,
+            index=extent.index(int(access.addresses[lanes.argmax()])) if extent else 0,
             is_store=access.verb != "load",
             lanes=n_lanes,
         )

@@ -96,10 +96,6 @@ class Recording:
         owners = [owner for owner in self._input_extents if owner.storage == extent.storage]
         return () if any(owner.covers(extent) for owner in owners) else tuple(owners)
 
-    def is_in_inputs(self, address: int) -> bool:
-        """True when the address lies within one of the inputs."""
-        return any(extent.spans(address, address + 1) for extent in self._input_extents)
-
     def mark_stored(self, storage: int, access: Access) -> None:
         """Remembers that a kernel stored to these lanes, all of them in the storage that begins at `storage`."""
         marks = self._stored.get(storage)

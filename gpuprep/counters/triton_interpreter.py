@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gpuprep.counters.accesses import untagged
 from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, OutOfBoundsAccess
 from gpuprep.counters.launches import Launch
 from gpuprep.counters.recording import Recording
@@ -39,6 +40,8 @@ _AUTOTUNER = "triton.runtime.autotuner"
 
 _NEEDED = {
     _INTERPRETER: (
+        "_patch_lang_tensor",
+        "_implicit_cvt",
         *(f"_interpreter.{name}" for name in ("load", "store", "atomic_rmw", "atomic_cas")),
         *(f"InterpreterBuilder.{name}" for name in ("create_dot", "set_grid_dim", "set_grid_idx")),
         *(f"GridExecutor.{name}" for name in ("__call__", "_init_args_hst")),
@@ -125,21 +128,25 @@ class _CountingMemory:
     def load(self, pointers: Any, mask: Any, other: Any, dtype: Any) -> Any:
         if self.switch.launch is not None:
             self.switch.launch.load(pointers, mask, np.dtype(dtype).itemsize)
+            pointers = untagged(pointers)
         return self.real.load(pointers, mask, other, dtype)
 
     def store(self, pointers: Any, values: Any, mask: Any) -> Any:
         if self.switch.launch is not None:
             self.switch.launch.store(pointers, values, mask)
+            pointers = untagged(pointers)
         return self.real.store(pointers, values, mask)
 
     def atomic_rmw(self, operation: Any, pointers: Any, values: Any, mask: Any, semantics: Any) -> Any:
         if self.switch.launch is not None:
             self.switch.launch.atomic(pointers, mask, values.dtype.itemsize)
+            pointers = untagged(pointers)
         return self.real.atomic_rmw(operation, pointers, values, mask, semantics)
 
     def atomic_cas(self, pointers: Any, expected: Any, values: Any, semantics: Any) -> Any:
         if self.switch.launch is not None:
             self.switch.launch.atomic(pointers, np.True_, values.dtype.itemsize)
+            pointers = untagged(pointers)
         return self.real.atomic_cas(pointers, expected, values, semantics)
 
     def peek(self, addresses: Any, dtype: Any) -> Any:
@@ -159,13 +166,17 @@ def _install(switch: _Switch, interpreter: Any, autotuner: Any) -> None:
     memory = _CountingMemory(interpreter._interpreter, switch)  # noqa: SLF001 - there is no public hook
     interpreter._interpreter = memory  # noqa: SLF001
     _wrap(interpreter.GridExecutor, "__call__", lambda original: _counting_launch(original, switch, memory))
+    _wrap(interpreter, "_implicit_cvt", lambda original: _tagging_pointers(original, switch))
     _wrap(interpreter.GridExecutor, "_init_args_hst", lambda original: _binding_arguments(original, switch))
     builder = interpreter.InterpreterBuilder
     _wrap(builder, "set_grid_dim", lambda original: _starting_grid(original, switch))
     _wrap(builder, "set_grid_idx", lambda original: _entering_program(original, switch))
     _wrap(builder, "create_dot", lambda original: _counting_dot(original, switch))
+    if hasattr(interpreter, "_patch_lang_tensor"):
+        _wrap(interpreter, "_patch_lang_tensor", lambda original: _reading_scalars(original, switch))
     for name in filter(lambda name: hasattr(builder, name), _ATOMIC_BY_PLAIN_ACCESS):
         _wrap(builder, name, lambda original: _marking_atomic(original, switch))
+    _wrap(interpreter, "_patch_lang_tensor", _indexing_scalars)
     _wrap(autotuner.Autotuner, "_bench", lambda original: _taking_first(original, switch))
 
 
@@ -201,6 +212,17 @@ def _binding_arguments(original: Callable[..., Any], switch: _Switch) -> Callabl
         return args, keywords
 
     return init_args_hst
+
+
+def _tagging_pointers(original: Callable[..., Any], switch: _Switch) -> Callable[..., Any]:
+    def implicit_cvt(argument: Any) -> Any:
+        result = original(argument)
+        # Tuples and descriptors come back here for each tensor in them.
+        if switch.launch is not None and hasattr(argument, "data_ptr"):
+            result.handle.data = switch.launch.tag(result.handle.data, argument)
+        return result
+
+    return implicit_cvt
 
 
 def _starting_grid(original: Callable[..., Any], switch: _Switch) -> Callable[..., Any]:
@@ -246,6 +268,29 @@ def _marking_atomic(original: Callable[..., Any], switch: _Switch) -> Callable[.
             launch.is_atomic_section = False
 
     return create
+
+
+def _reading_scalars(original: Callable[..., Any], switch: _Switch) -> Callable[..., Any]:
+    def patch_lang_tensor(tensor: Any, scope: Any) -> Any:
+        result = original(tensor, scope)
+        if switch.launch is not None:
+            # Triton 3.6 converts a scalar's one-element array, which NumPy 2.4 refuses: `range(0, n)` would raise.
+            # The scope restores what was there before.
+            tensor.__index__ = lambda scalar: int(scalar.handle.data.squeeze())
+        return result
+
+    return patch_lang_tensor
+
+
+def _indexing_scalars(original: Callable[..., Any]) -> Callable[..., Any]:
+    def patch_lang_tensor(tensor: Any, scope: Any) -> Any:
+        result = original(tensor, scope)
+        # A scalar is an array of one element here. Up to Triton 3.6 `range(0, n)` in a kernel calls int() on it, which
+        # NumPy 2.5 refuses.
+        scope.set_attr(tensor, "__index__", lambda scalar: int(scalar.handle.data.item()))
+        return result
+
+    return patch_lang_tensor
 
 
 def _taking_first(original: Callable[..., Any], switch: _Switch) -> Callable[..., Any]:

@@ -184,7 +184,12 @@ class _Session:
         self._load(worker, grader, deadline)
         for place, case in enumerate(cases, start=1):
             self.on_event(f"{worker.device}: case {place} of {len(cases)}: {case.name}")
-            self.results.append(self._grade_case(worker, grader, case, deadline))
+            try:
+                self.results.append(self._grade_case(worker, grader, case, deadline))
+            except _StopGradingError as error:
+                stop = error.stop
+                self.results.append(CaseResult(case, worker.device, stop.outcome, stop.message, where=stop.where))
+                raise
 
     def _load(self, worker: WorkerProcess, grader: Grader, deadline: float) -> None:
         driver = self.curriculum.driver_path(self.exercise)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gpuprep.render.layout import INDENT, WIDTH, Page, counted
+from gpuprep.render.layout import INDENT, WIDTH, Page, Part, counted
 from gpuprep.render.machine import Document, document
 
 if TYPE_CHECKING:
@@ -51,22 +51,37 @@ def stubs_document(results: Sequence[StubResult]) -> Document:
 
 
 def proof_page(proof: Proof, *, width: int = WIDTH) -> Page:
-    """What `dev check` proved: the failures in full, the rest counted, and what this machine can't grade by name."""
+    """What `dev check` proved: how often each claim holds, where it doesn't, and what can't be graded here."""
     page = Page(width)
-    failed = [item for item in proof.items if not item.is_ok]
-    for item in failed:
-        page.prose(item.detail, indent=0, lead=[("✗ ", "bad"), (f"{item.name}  ", "strong")])
-    page.blank()
-    glyph, style = ("✗ ", "bad") if failed else ("✓ ", "good")
-    page.line((glyph, style), f"{len(proof.items) - len(failed)} of {counted(len(proof.items), 'proof')} hold")
+    claims: dict[str, list[bool]] = {}
+    for item in proof.items:
+        claims.setdefault(item.claim, []).append(item.holds)
+    rows: list[list[Part]] = []
+    for claim, held in claims.items():
+        mark: Part = ("✓", "good") if all(held) else ("✗", "bad")
+        rows.append([mark, claim, f"{sum(held)} of {len(held)}"])
+    page.table(rows, "<<>", indent=0)
+    failures = [item for item in proof.items if not item.holds]
+    if failures:
+        page.blank()
+    for item in failures:
+        page.prose(item.detail, indent=0, lead=[("✗ ", "bad"), (f"{item.subject}: {item.claim}  ", "strong")])
     if proof.not_graded:
-        page.prose(
-            f"{len(proof.not_graded)} not graded on this machine: {', '.join(proof.not_graded)}", style="warning"
-        )
+        page.blank()
+        page.line((f"{counted(len(proof.not_graded), 'thing')} not graded on this machine:", "warning"))
+        for told in proof.not_graded:
+            page.prose(told, lead=["– "])
+    page.blank()
+    n_held = len(proof.items) - len(failures)
+    verdict: Part = ("✓ holds: ", "good") if proof.holds else ("✗ does not hold: ", "bad")
+    page.line(verdict, f"{n_held} of {counted(len(proof.items), 'claim')}")
     return page
 
 
 def proof_document(proof: Proof) -> Document:
     """What was proved, and what could not be graded here."""
-    items = [{"name": item.name, "is_ok": item.is_ok, "detail": item.detail} for item in proof.items]
-    return document("dev check", items=items, not_graded=proof.not_graded)
+    items = [
+        {"claim": item.claim, "subject": item.subject, "holds": item.holds, "detail": item.detail}
+        for item in proof.items
+    ]
+    return document("dev check", holds=proof.holds, items=items, not_graded=proof.not_graded)

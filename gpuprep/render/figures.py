@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Target, Tier, TierResult, Timing, Work
+from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Target, Tier, TierResult, Work
 from gpuprep.render.layout import HARD_SPACE, counted, grouped
 
 SECTOR_BYTES = 32
@@ -15,6 +15,10 @@ _FIGURES = {
     "share_of_matmul": "of this card's torch.matmul",
     "times_eager": "× as fast as torch",
 }
+
+
+_NOT_ABOUT_VALUES = {Outcome.SKIPPED: "skipped", Outcome.BANNED_CALL: "with a banned call"}
+"""Outcomes of a case that say nothing about its values."""
 
 
 def tier_lines(report: Report, tier: TierResult) -> list[str]:
@@ -53,7 +57,9 @@ def goal(target: Target) -> str:
 def milliseconds(*times_ms: float) -> str:
     """`0.752 ms`, `0.750–0.755 ms`, or in µs where that reads better."""
     unit, scale = ("ms", 1.0) if min(times_ms) >= 0.1 else ("µs", _US_PER_MS)
-    return f"{'–'.join(f'{time * scale:.3g}' for time in times_ms)}{HARD_SPACE}{unit}"
+    # `#` keeps the zero of 0.750, and leaves a bare point behind 750.
+    numbers = [f"{time * scale:#.3g}".rstrip(".") for time in times_ms]
+    return f"{'–'.join(numbers)}{HARD_SPACE}{unit}"
 
 
 def _correct_lines(report: Report) -> list[str]:
@@ -64,10 +70,10 @@ def _correct_lines(report: Report) -> list[str]:
     parts = []
     for device, results in by_device.items():
         n_passed = sum(result.outcome.is_pass for result in results)
-        n_skipped = sum(result.outcome is Outcome.SKIPPED for result in results)
         where = f" on {device}" if len(by_device) > 1 else ""
-        skipped = f" ({n_skipped} skipped)" if n_skipped else ""
-        parts.append(f"{n_passed} of {counted(len(results), 'case')}{where}{skipped}")
+        others = [(outcome, sum(result.outcome is outcome for result in results)) for outcome in _NOT_ABOUT_VALUES]
+        told = ", ".join(f"{number} {_NOT_ABOUT_VALUES[outcome]}" for outcome, number in others if number)
+        parts.append(f"{n_passed} of {counted(len(results), 'case')}{where}{f' ({told})' if told else ''}")
     return [", ".join(parts)] if parts else []
 
 
@@ -112,8 +118,19 @@ def _ratio(value: int, least: int | None) -> str:
 
 
 def _speed_lines(report: Report) -> list[str]:
+    """The figures against their targets, the time behind them, and what it was measured on."""
     timing = report.timing
-    return [*(_figure_line(figure) for figure in timing.figures), _time_line(timing)] if timing else []
+    if timing is None:
+        return []
+    n_samples = counted(timing.n_samples, "sample")
+    median = f"median {milliseconds(timing.median_ms)} ({milliseconds(timing.low_ms, timing.high_ms)}, {n_samples})"
+    details = [figure.detail for figure in timing.figures if figure.detail]
+    audited = "" if timing.audited else ", unaudited"
+    return [
+        *map(_figure_line, timing.figures),
+        "; ".join([median, *details]),
+        f"on {timing.device}, {timing.case.name}{audited}",
+    ]
 
 
 def _figure_line(figure: Measurement) -> str:
@@ -121,14 +138,7 @@ def _figure_line(figure: Measurement) -> str:
     targets = f"pass {_value(name, target.pass_at)}"
     if target.gold_at is not None:
         targets += f", gold {_value(name, target.gold_at)}"
-    detail = f"; {figure.detail}" if figure.detail else ""
-    return f"{_value(name, figure.value)} {_FIGURES[name]} ({_value(name, figure.low, figure.high)}; {targets}){detail}"
-
-
-def _time_line(timing: Timing) -> str:
-    interval = f"{milliseconds(timing.low_ms, timing.high_ms)}, {counted(timing.n_samples, 'sample')}"
-    audited = "" if timing.audited else ", unaudited"
-    return f"median {milliseconds(timing.median_ms)} ({interval}) on {timing.device}{audited}; {timing.case.name}"
+    return f"{_value(name, figure.value)} {_FIGURES[name]} ({_value(name, figure.low, figure.high)}; {targets})"
 
 
 def _value(figure: str, *values: float) -> str:

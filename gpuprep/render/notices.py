@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ def welcome_page(result: InitResult, curriculum: Curriculum, *, target: str = ""
         [("gpuprep hint", "command"), "a nudge; the next one says more"],
     ]
     page.table(commands, "<<", indent=2 * INDENT)
-    page.next_command(f"cd {target} && gpuprep next" if target else "gpuprep next")
+    page.next_command(f"cd {shlex.quote(target)} && gpuprep next" if target else "gpuprep next")
     return page
 
 
@@ -103,7 +104,7 @@ def repro_page(exercise: Exercise, repro: ReproScript, display: Display, *, widt
     ]
     page.table(rows, "<<")
     page.prose("It runs your function on the failing input, in the debugger, and compares what comes back.")
-    page.next_command(f"python {display(repro.path)}")
+    page.next_command(f"python {shlex.quote(display(repro.path))}")
     return page
 
 

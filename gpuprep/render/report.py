@@ -12,6 +12,8 @@ from gpuprep.render.marks import mark
 MAX_SAMPLES = 5
 MAX_PRINTED_LINES = 10
 """Lines of the learner's own output that are shown."""
+MAX_PRINTED_WIDTH = 200
+"""Characters of each: enough for a traceback's longest line, not for a tensor printed in one."""
 
 NOT_STARTED_TEXT = (
     "Nothing to grade yet: the file is still the stub. Open it, read the task at its top, and fill in the TODOs."
@@ -134,11 +136,12 @@ def _samples(page: Page, failure: CaseResult) -> None:
     page.table(rows, "<>>", indent=2 * INDENT)
     shown = min(len(failure.samples), MAX_SAMPLES)
     n_more = max(failure.n_wrong, len(failure.samples)) - shown
-    told = f"… {grouped(n_more)} more" if n_more else ""
-    if failure.n_total:
-        n_wrong, n_total = grouped(failure.n_wrong), counted(failure.n_total, "element")
-        told += f"{'; ' if told else ''}{n_wrong} of {n_total} wrong ({_percent(failure.n_wrong / failure.n_total)})"
-    page.line((told, "quiet"), indent=2 * INDENT)
+    told = [f"… {grouped(n_more)} more"] if n_more else []
+    if failure.n_total and not failure.message.startswith(f"{failure.n_wrong} of {failure.n_total} "):
+        share = _percent(failure.n_wrong / failure.n_total)
+        told.append(f"{grouped(failure.n_wrong)} of {counted(failure.n_total, 'element')} wrong ({share})")
+    if told:
+        page.line(("; ".join(told), "quiet"), indent=2 * INDENT)
 
 
 def _apart(expected: float, got: float) -> tuple[str, str]:
@@ -171,7 +174,7 @@ def _budgets(page: Page, failure: CaseResult) -> None:
 
 def _measured(page: Page, report: Report) -> None:
     """One line a tier: what was found, or why nothing was."""
-    if not report.tiers:
+    if not report.cases:
         return
     page.blank()
     for tier in report.tiers:
@@ -190,7 +193,8 @@ def _printed(page: Page, report: Report) -> None:
     n_hidden = max(0, len(lines) - MAX_PRINTED_LINES)
     page.line((f"your code printed{' (the end of it)' if n_hidden else ''}:", "quiet"), indent=INDENT)
     for row in lines[-MAX_PRINTED_LINES:]:
-        page.line(("| ", "quiet"), row, indent=2 * INDENT)
+        shown = row if len(row) <= MAX_PRINTED_WIDTH else f"{row[:MAX_PRINTED_WIDTH]} …"
+        page.line(("| ", "quiet"), shown, indent=2 * INDENT)
 
 
 def next_command(report: Report, exercise: Exercise) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from gpuprep.render.layout import WIDTH, Page, clean
+from gpuprep.render.layout import Page, clean
 from gpuprep.render.machine import dumps
 
 if TYPE_CHECKING:
@@ -115,13 +115,6 @@ def status(prefix: str) -> Iterator[Callable[[str], None]]:
 
     with live:
         yield update
-
-
-def width() -> int:
-    """Columns to lay a page out for: the terminal's, but never more than anybody reads comfortably."""
-    import shutil
-
-    return min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns) if _is_terminal(sys.stdout) else WIDTH
 
 
 def _stream(stderr: bool) -> TextIO:

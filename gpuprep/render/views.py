@@ -124,23 +124,27 @@ class Checkup(Protocol):
 
 
 class ProofItem(Protocol):
-    """One thing that was proved about a curriculum, or not (`authoring.proof`)."""
+    """One claim about a curriculum (`authoring.proof`)."""
 
     @property
-    def name(self) -> str: ...
+    def claim(self) -> str: ...
     @property
-    def is_ok(self) -> bool: ...
+    def subject(self) -> str: ...
+    @property
+    def holds(self) -> bool: ...
     @property
     def detail(self) -> str: ...
 
 
 class Proof(Protocol):
-    """Everything that was proved about a curriculum (`authoring.proof`)."""
+    """Every claim that was tried (`authoring.proof`)."""
 
     @property
     def items(self) -> Sequence[ProofItem]: ...
     @property
     def not_graded(self) -> Sequence[str]: ...
+    @property
+    def holds(self) -> bool: ...
 
 
 class StubResult(Protocol):

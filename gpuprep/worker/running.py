@@ -90,8 +90,7 @@ class Runner:
                 return {**self._raised(error, "call"), **_seen(recording, ())}
         outputs = returned if isinstance(returned, tuple | list) else (returned,)
         seen = _seen(recording, outputs)
-        odd = next((item for item in outputs if not _is_plain_tensor(item)), None)
-        if odd is not None or not outputs:
+        if not outputs or not all(_is_plain_tensor(item) for item in outputs):
             return {"status": "odd", "returned": _describe(returned), **seen}
         return {
             "status": "returned",
