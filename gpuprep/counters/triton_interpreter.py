@@ -40,7 +40,6 @@ _AUTOTUNER = "triton.runtime.autotuner"
 
 _NEEDED = {
     _INTERPRETER: (
-        "_patch_lang_tensor",
         "_implicit_cvt",
         *(f"_interpreter.{name}" for name in ("load", "store", "atomic_rmw", "atomic_cas")),
         *(f"InterpreterBuilder.{name}" for name in ("create_dot", "set_grid_dim", "set_grid_idx")),
@@ -176,7 +175,6 @@ def _install(switch: _Switch, interpreter: Any, autotuner: Any) -> None:
         _wrap(interpreter, "_patch_lang_tensor", lambda original: _reading_scalars(original, switch))
     for name in filter(lambda name: hasattr(builder, name), _ATOMIC_BY_PLAIN_ACCESS):
         _wrap(builder, name, lambda original: _marking_atomic(original, switch))
-    _wrap(interpreter, "_patch_lang_tensor", _indexing_scalars)
     _wrap(autotuner.Autotuner, "_bench", lambda original: _taking_first(original, switch))
 
 
@@ -277,17 +275,6 @@ def _reading_scalars(original: Callable[..., Any], switch: _Switch) -> Callable[
             # Triton 3.6 converts a scalar's one-element array, which NumPy 2.4 refuses: `range(0, n)` would raise.
             # The scope restores what was there before.
             tensor.__index__ = lambda scalar: int(scalar.handle.data.squeeze())
-        return result
-
-    return patch_lang_tensor
-
-
-def _indexing_scalars(original: Callable[..., Any]) -> Callable[..., Any]:
-    def patch_lang_tensor(tensor: Any, scope: Any) -> Any:
-        result = original(tensor, scope)
-        # A scalar is an array of one element here. Up to Triton 3.6 `range(0, n)` in a kernel calls int() on it, which
-        # NumPy 2.5 refuses.
-        scope.set_attr(tensor, "__index__", lambda scalar: int(scalar.handle.data.item()))
         return result
 
     return patch_lang_tensor

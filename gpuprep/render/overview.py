@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gpuprep.render.views import Overview, Standing, Tally
 
 BAR_WIDTH = 20
+MAX_TITLE = 30
+"""Characters of a title in the list: with the longest language and state, that fills the 80 columns."""
 
 Display = Callable[[Path], str]
 """How a path is written: usually relative to where the person is."""
@@ -25,7 +27,7 @@ def list_page(curriculum: Curriculum, overview: Overview, *, width: int = WIDTH)
     """Every exercise by module: glyph, id, title, language, minutes, state. `▸` is where the learner is."""
     page = Page(width)
     by_id = {standing.exercise.id: standing for standing in overview.standings}
-    title_width = max((len(exercise.title) for exercise in curriculum.exercises), default=0)
+    title_width = min(MAX_TITLE, max((len(exercise.title) for exercise in curriculum.exercises), default=0))
     language_width = max((len(exercise.language) for exercise in curriculum.exercises), default=0)
     for module in curriculum.modules:
         page.blank()
@@ -37,10 +39,11 @@ def list_page(curriculum: Curriculum, overview: Overview, *, width: int = WIDTH)
             page.line(
                 ("▸ " if standing is overview.current else "  ", "command"),
                 (f"{glyph} ", style),
-                f"{exercise.id}  {exercise.title:<{title_width}}  ",
+                f"{exercise.id}  {_fitted(exercise.title, title_width)}  ",
                 (f"{exercise.language:<{language_width}}  {exercise.minutes:>3} min  ", "quiet"),
                 (word, style),
-                (_remarks(standing), "warning"),
+                (", changed" if standing.is_stale else "", "warning"),
+                (", solution seen" if standing.solution_seen else "", "warning"),
             )
     _coming(page, overview)
     page.next_command(*_go_on(overview.current))
@@ -68,10 +71,10 @@ def progress_page(overview: Overview, *, by_topic: bool = False, width: int = WI
     for standing in overview.standings:
         if remarks := _remarks(standing):
             page.prose(f"{standing.exercise.id} {standing.exercise.title}{remarks}", style="warning")
-    _coming(page, overview)
     if overview.current:
         exercise = overview.current.exercise
         page.line(("current: ", "quiet"), f"{exercise.id} {exercise.title}", indent=INDENT)
+    _coming(page, overview)
     page.next_command(*_go_on(overview.current))
     return page
 
@@ -144,10 +147,11 @@ def _go_on(current: Standing | None) -> tuple[str, str]:
     )
 
 
+def _fitted(title: str, width: int) -> str:
+    return f"{title:<{width}}" if len(title) <= width else title[: width - 1] + "…"
+
+
 def _remarks(standing: Standing) -> str:
     """What a person must know beside the state."""
-    remarks = [
-        ", the exercise has changed since" if standing.is_stale else "",
-        ", solution seen" if standing.solution_seen else "",
-    ]
-    return "".join(remarks)
+    stale = ": passed, but the exercise has changed since" if standing.is_stale else ""
+    return stale + (": the solution was seen before a pass" if standing.solution_seen else "")

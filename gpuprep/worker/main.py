@@ -47,6 +47,8 @@ def main(descriptor: int, nonce: str, device: str, parent: int) -> None:
         while True:
             request = channel.receive()
             channel.send(_serve(runner, request), share_cuda=request["do"] == "time")
+            # Gives shared device memory back to the trusted side now, not when the next request replaces this one.
+            request.clear()
     except ChannelClosedError:
         # The trusted side has what it wanted.
         _leave(0)

@@ -1,0 +1,69 @@
+"""What several checks exit with, and what an attempt was diagnosed with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import sample_reports as samples
+
+from gpuprep.errors import WorkspaceError
+from gpuprep.model import Outcome, Report
+from gpuprep.practice.checking import exit_code, last_diagnosis, present, require_present
+from gpuprep.progress import Progress
+from gpuprep.workspace import Workspace
+
+FAULT = samples.without_cases(Outcome.GRADER_FAULT)
+
+
+@pytest.mark.parametrize(
+    ("reports", "code"),
+    [
+        ([], 1),
+        ([samples.timed()], 0),
+        ([samples.timed(), samples.provisional()], 0),
+        ([samples.timed(), samples.wrong_values()], 1),
+        ([samples.without_cases(Outcome.SKIPPED)], 1),
+        ([FAULT, samples.wrong_values(), samples.timed()], 3),
+    ],
+)
+def test_exit_code(reports: list[Report], code: int) -> None:
+    """The worst report decides: a grader's fault, then anything that is no pass, then a pass."""
+    assert exit_code(reports) == code
+
+
+def test_every_outcome_has_an_exit_code() -> None:
+    """Only passes exit 0, only the grader's fault exits 3."""
+    codes = {outcome: exit_code([samples.without_cases(outcome)]) for outcome in Outcome if not outcome.is_pass}
+    assert {outcome for outcome, code in codes.items() if code != 1} == {Outcome.GRADER_FAULT}
+
+
+def test_required_speed() -> None:
+    """Where speed is required, a provisional pass is none."""
+    assert exit_code([samples.provisional()], needs_speed=True) == 1
+    assert exit_code([samples.timed()], needs_speed=True) == 0
+
+
+def test_last_diagnosis(tmp_path: Path) -> None:
+    """The diagnosis of the case that decided the last attempt; none without an attempt or after a pass."""
+    with Progress(tmp_path / "progress.db") as progress:
+        assert last_diagnosis(progress.last("ex_01")) is None
+        progress.record(samples.wrong_values())
+        assert last_diagnosis(progress.last("ex_01")) == "tail"
+        progress.record(samples.timed())
+        assert last_diagnosis(progress.last("ex_01")) is None
+
+
+def test_present_files(tmp_path: Path) -> None:
+    """Files that are there are found; that none is there, or a named one isn't, is said."""
+    workspace = Workspace(tmp_path, None, None)
+    with pytest.raises(WorkspaceError):
+        present(workspace, [samples.EXERCISE])
+    with pytest.raises(WorkspaceError) as caught:
+        require_present(workspace, [samples.EXERCISE])
+    assert caught.value.next_step == "gpuprep reset ex_01"
+    path = workspace.exercise_path(samples.EXERCISE)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps("x"))
+    assert present(workspace, [samples.EXERCISE]) == [samples.EXERCISE]
