@@ -19,7 +19,6 @@ from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Asked, budget_fault, result_of
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
-from gpuprep.grading.speed import time_case
 from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.model import Case, CaseResult, Exercise, Outcome, Report, SourceLine, Tier, Timing
 from gpuprep.unstarted import is_unstarted
@@ -269,6 +268,8 @@ class _Session:
         result = result_of(asked, {**answer, "args": sets[-1]})
         self.results.append(result)
         if result.outcome.is_pass:
+            from gpuprep.grading.speed import time_case
+
             self.timing = time_case(self.exercise, asked, answer["samples_ms"])
 
     def _fault(self, where: str, error: Exception) -> GraderFaultError:

@@ -1,0 +1,72 @@
+"""On a card: what the references reach. `make gpu` runs this and prints the figures that docs/measurements.md quotes."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import pytest
+
+from gpuprep import curriculum as curricula
+from gpuprep.curriculum import Curriculum
+from gpuprep.grading.session import check
+from gpuprep.model import Exercise, Outcome, Report
+
+CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
+FLOORS = {
+    ("ex_01", "share_of_copy"): 0.95,
+    ("ex_02", "share_of_copy"): 0.92,
+    ("ex_03", "share_of_matmul"): 0.88,
+    ("ex_04", "share_of_copy"): 0.88,
+    ("ex_04", "times_eager"): 2.0,
+}
+"""What a reference has to reach on an H200; the targets in curriculum.yaml are what a learner has to reach anywhere."""
+
+pytestmark = pytest.mark.gpu
+
+
+def row(report: Report) -> str:
+    """One line of the table in docs/measurements.md."""
+    timing = report.timing
+    assert timing is not None
+    figures = "; ".join(
+        f"{figure.target.figure} {figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] ({figure.detail})"
+        for figure in timing.figures
+    )
+    versions = f"torch {report.versions['torch']}, Triton {report.versions['triton']}"
+    today = datetime.datetime.now(datetime.UTC).date()
+    return f"| {report.exercise_id} | {timing.case.name} | {timing.median_ms:.4f} | {figures} | {report.device}, {versions}, {today} |"
+
+
+@pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
+def test_reference_reaches_gold_on_this_card(
+    curriculum: Curriculum, exercise: Exercise, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every reference passes all tiers and is gold."""
+    report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda")
+    assert report.outcome is Outcome.PASSED, report.message or report.first_failure
+    with capsys.disabled():
+        print(f"\n{row(report)}")  # noqa: T201  the table is what `make gpu` is run for
+    assert report.is_gold
+
+
+@pytest.mark.parametrize(("exercise_id", "figure"), FLOORS, ids=[f"{id_}-{figure}" for id_, figure in FLOORS])
+def test_reference_keeps_its_floor(curriculum: Curriculum, exercise_id: str, figure: str) -> None:
+    """The figures that the references were accepted with."""
+    exercise = curriculum.exercise(exercise_id)
+    report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda")
+    assert report.timing is not None
+    found = next(measured for measured in report.timing.figures if measured.target.figure == figure)
+    assert found.low >= FLOORS[exercise_id, figure]
+
+
+def test_a_card_check_leaves_no_device_memory_behind(curriculum: Curriculum) -> None:
+    """What was shared with the worker is given back when the check ends."""
+    import torch
+
+    exercise = curriculum.exercise("ex_01")
+    for _ in range(2):
+        check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda")
+    torch.cuda.ipc_collect()
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_allocated() < 64 * 2**20
