@@ -13,14 +13,7 @@ from gpuprep.cli_typer import QuickCommand, QuickGroup
 from gpuprep.errors import GpuprepError, UsageError, WorkspaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gpuprep.model import Exercise, Report
-    from gpuprep.practice.checking import Checked
     from gpuprep.practice.desk import Desk
-
-INTERRUPTED = 130
-"""What shells report for a process that Ctrl-C ended."""
 
 PRACTISE, STANDING, SET_UP, AUTHORS = "Practise", "Where you stand", "Set up", "For curriculum authors"
 
@@ -162,8 +155,8 @@ def check(
     """Grade an exercise: is it right, how much work does it do, how fast is it?"""
     if check_all and queries:
         raise UsageError("check takes exercises or --all, not both", next_step="gpuprep check --all")
+    from gpuprep.cli_check import check_each
     from gpuprep.practice import checking
-    from gpuprep.render import terminal
 
     desk = _desk()
     if check_all:
@@ -171,65 +164,8 @@ def check(
     else:
         exercises = desk.exercises(queries)
         checking.require_present(desk.workspace, exercises)
-    done: list[Checked] = []
-    for exercise in exercises:
-        done.append(_check_one(desk, exercise, device, timeout))
-        if not as_json:
-            _show_check(desk, done[-1], needs_speed=require == "speed", is_first=len(done) == 1)
-    graded = [(checked.exercise, checked.report) for checked in done]
-    unrecorded = next((checked.unrecorded for checked in done if checked.unrecorded), None)
-    code = checking.exit_code([report for _, report in graded], needs_speed=require == "speed")
-    code = unrecorded.exit_code if unrecorded else code
-    if as_json:
-        _write_checks(graded, code, needs_speed=require == "speed", unrecorded=unrecorded)
-    elif check_all or len(done) > 1:
-        _show_summary(graded, needs_speed=require == "speed")
-    if unrecorded:
-        terminal.show_error(unrecorded)
-    raise typer.Exit(code)
-
-
-def _check_one(desk: Desk, exercise: Exercise, device: str, timeout_s: float | None) -> Checked:
-    from gpuprep.practice.checking import check_file
-    from gpuprep.render import terminal
-
-    try:
-        with terminal.status(f"{exercise.id} {exercise.title}") as on_event:
-            return check_file(
-                desk.workspace, desk.curriculum, exercise, device=device, timeout_s=timeout_s, on_event=on_event
-            )
-    except KeyboardInterrupt:
-        terminal.notice(f"interrupted; nothing was recorded for {exercise.id}", style="warning")
-        raise typer.Exit(INTERRUPTED) from None
-
-
-def _show_check(desk: Desk, checked: Checked, *, needs_speed: bool, is_first: bool) -> None:
-    from gpuprep.render import terminal
-    from gpuprep.render.report import report_page
-
-    page = report_page(
-        checked.report,
-        checked.exercise,
-        display=lambda path: desk.workspace.display(Path(path)),
-        needs_speed=needs_speed,
-    )
-    terminal.show(page, gap=not is_first)
-
-
-def _show_summary(graded: Sequence[tuple[Exercise, Report]], *, needs_speed: bool) -> None:
-    from gpuprep.render import terminal
-    from gpuprep.render.report import summary_page
-
-    terminal.show(summary_page(graded, needs_speed=needs_speed), gap=True)
-
-
-def _write_checks(
-    graded: Sequence[tuple[Exercise, Report]], code: int, *, needs_speed: bool, unrecorded: GpuprepError | None
-) -> None:
-    from gpuprep.render import machine, terminal
-
-    document = machine.checks(graded, code, needs_speed=needs_speed, unrecorded=unrecorded)
-    terminal.write(machine.dumps(document))
+    options = checking.Options(device, timeout, needs_speed=require == "speed")
+    raise typer.Exit(check_each(desk, exercises, options, has_summary=check_all or len(exercises) > 1, as_json=as_json))
 
 
 @app.command("list", cls=QuickCommand, rich_help_panel=STANDING)

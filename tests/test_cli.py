@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,6 +217,22 @@ def test_interrupted_check(gym: Path, run: Callable[..., Ran], grading: dict[str
     assert ran.code == 130
     assert ran.err == "interrupted; nothing was recorded for ex_02\n"
     assert recorded(gym) == {"ex_01": 1}
+
+
+def test_interrupt_that_is_swallowed(gym: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of an import that drops the exception still ends the check, at its next event."""
+
+    def check(*_: Any, on_event: Callable[[str], None], **__: Any) -> Report:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        on_event("the next thing")
+        return samples.provisional()
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(session, "check", check)
+    assert run("check", "1").code == 130
+    assert recorded(gym) == {}
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_unrecorded_check(

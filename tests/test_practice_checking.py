@@ -10,7 +10,7 @@ import sample_reports as samples
 
 from gpuprep.errors import WorkspaceError
 from gpuprep.model import Outcome, Report
-from gpuprep.practice.checking import exit_code, last_diagnosis, present, require_present
+from gpuprep.practice.checking import Options, exit_code, last_diagnosis, present, require_present
 from gpuprep.progress import Progress
 from gpuprep.workspace import Workspace
 
@@ -30,19 +30,21 @@ FAULT = samples.without_cases(Outcome.GRADER_FAULT)
 )
 def test_exit_code(reports: list[Report], code: int) -> None:
     """The worst report decides: a grader's fault, then anything that is no pass, then a pass."""
-    assert exit_code(reports) == code
+    assert exit_code(reports, Options()) == code
 
 
 def test_every_outcome_has_an_exit_code() -> None:
     """Only passes exit 0, only the grader's fault exits 3."""
-    codes = {outcome: exit_code([samples.without_cases(outcome)]) for outcome in Outcome if not outcome.is_pass}
+    codes = {
+        outcome: exit_code([samples.without_cases(outcome)], Options()) for outcome in Outcome if not outcome.is_pass
+    }
     assert {outcome for outcome, code in codes.items() if code != 1} == {Outcome.GRADER_FAULT}
 
 
 def test_required_speed() -> None:
     """Where speed is required, a provisional pass is none."""
-    assert exit_code([samples.provisional()], needs_speed=True) == 1
-    assert exit_code([samples.timed()], needs_speed=True) == 0
+    assert exit_code([samples.provisional()], Options(needs_speed=True)) == 1
+    assert exit_code([samples.timed()], Options(needs_speed=True)) == 0
 
 
 def test_last_diagnosis(tmp_path: Path) -> None:

@@ -133,7 +133,9 @@ class WorkerProcess:
         return clean(self._drain.kept())
 
     def stop(self) -> None:
-        """Kill the worker and every process that came of it."""
+        """Kill the worker and every process that came of it. Stopping twice is once."""
+        if self._process.pid not in _LIVE:
+            return
         doomed = {self._process.pid}
         with contextlib.suppress(psutil.NoSuchProcess):
             doomed.update(child.pid for child in psutil.Process(self._process.pid).children(recursive=True))

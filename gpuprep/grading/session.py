@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import linecache
 import random
@@ -122,23 +123,24 @@ class _Session:
     def run(self) -> Graded:
         """Grade on the CPU, then, where nothing failed and there is a card, on the card."""
         self.on_event("starting")
-        # The worker imports torch while this side does.
-        with WorkerProcess("cpu") as worker:
+        with contextlib.ExitStack() as stack:
+            # Both workers import torch while this side does, and the card's makes its context while the CPU is graded.
+            worker = stack.enter_context(WorkerProcess("cpu"))
+            early = stack.enter_context(WorkerProcess("cuda")) if self.device != "cpu" and _card_is_likely() else None
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
             has_card = self._find_card()
             stop = self._until_stopped(self._grade_on, worker, grader, [c for c in cases if "cpu" in c.devices])
             self.output = worker.output()
-        timing = None
-        if has_card and not (stop and stop.outcome.is_failure) and not any(r.outcome.is_failure for r in self.results):
-            with WorkerProcess("cuda") as worker:
-                stop = self._until_stopped(self._grade_on_card, worker, grader, cases) or stop
-                self.output = (self.output + worker.output())[-OUTPUT_KEPT_BYTES:]
-            timing = self.timing
+            worker.stop()
+            if has_card and not (stop and stop.outcome.is_failure) and not self._has_failed:
+                on_card = early or stack.enter_context(WorkerProcess("cuda"))
+                stop = self._until_stopped(self._grade_on_card, on_card, grader, cases) or stop
+                self.output = (self.output + on_card.output())[-OUTPUT_KEPT_BYTES:]
         return Graded(
             results=tuple(self.results),
             tiers=frozenset(case.tier for case in cases),
-            timing=timing,
+            timing=self.timing,
             why_no_speed=self.why_no_speed,
             stop=stop,
             device=self.card,
@@ -146,6 +148,10 @@ class _Session:
             seed=self.seed,
             stdout=self.output,
         )
+
+    @property
+    def _has_failed(self) -> bool:
+        return any(result.outcome.is_failure for result in self.results)
 
     def _until_stopped(self, step: Callable[..., None], *args: Any) -> Stop | None:
         try:
@@ -255,7 +261,7 @@ class _Session:
     def _grade_on_card(self, worker: WorkerProcess, grader: Grader, cases: Sequence[Case]) -> None:
         self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
         timed = next((case for case in cases if case.tier is Tier.SPEED), None)
-        if timed is None or any(result.outcome.is_failure for result in self.results):
+        if timed is None or self._has_failed:
             return
         self.on_event(f"timing: {timed.name}")
         limit_s = self.timeout_s or DEFAULT_LIMIT_S["cuda"]
@@ -277,6 +283,12 @@ class _Session:
         return GraderFaultError(
             f"{path}: {where}: {type(error).__name__}: {error}", next_step=f"gpuprep dev check {self.exercise.id}"
         )
+
+
+def _card_is_likely() -> bool:
+    # A file's existence instead of torch.cuda.is_available(), which costs the import that is to be overlapped. A wrong
+    # guess costs time only.
+    return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))
 
 
 def _line(path: Path, number: int) -> SourceLine | None:

@@ -16,8 +16,19 @@ if TYPE_CHECKING:
 
 EXIT_PASSED = 0
 EXIT_NOT_PASSED = 1
-EXIT_SET_UP = 2
 EXIT_GRADER_FAULT = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to grade, and what counts as passed."""
+
+    device: str = "auto"
+    """auto, cpu or cuda."""
+    timeout_s: float | None = None
+    """How long the learner's code may run on each device; None is the grader's own limit."""
+    needs_speed: bool = False
+    """A provisional pass is none."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +44,8 @@ def check_file(
     workspace: Workspace,
     curriculum: Curriculum,
     exercise: Exercise,
+    options: Options,
     *,
-    device: str = "auto",
-    timeout_s: float | None = None,
     on_event: Callable[[str], None] | None = None,
 ) -> Checked:
     """Grade the learner's file and record what came of it. A grader that breaks is an outcome here, not an exception.
@@ -44,8 +54,7 @@ def check_file(
         workspace: holds the file and the record.
         curriculum: holds the grader.
         exercise: what to check.
-        device: auto, cpu or cuda.
-        timeout_s: how long the learner's code may run; None is the grader's own limit.
+        options: how to grade it.
         on_event: gets a few words whenever something starts.
 
     Raises:
@@ -57,7 +66,9 @@ def check_file(
 
     path = workspace.exercise_path(exercise)
     try:
-        report = session.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event)
+        report = session.check(
+            exercise, curriculum, path, device=options.device, timeout_s=options.timeout_s, on_event=on_event
+        )
     except GraderFaultError as fault:
         report = Report(exercise.id, Outcome.GRADER_FAULT, message=fault.message, path=str(path))
     try:
@@ -93,10 +104,9 @@ def require_present(workspace: Workspace, exercises: Iterable[Exercise]) -> None
             raise WorkspaceError(f"{workspace.display(path)} is missing", next_step=f"gpuprep reset {exercise.id}")
 
 
-def exit_code(reports: Iterable[Report], *, needs_speed: bool = False) -> int:
+def exit_code(reports: Iterable[Report], options: Options) -> int:
     """What the process exits with: the worst report decides, a grader's fault before a failure before a pass."""
-    codes = {_exit_code(report, needs_speed) for report in reports}
-    return max(codes, default=EXIT_NOT_PASSED)
+    return max((_exit_code(report, options) for report in reports), default=EXIT_NOT_PASSED)
 
 
 def last_diagnosis(attempt: Attempt | None) -> str | None:
@@ -107,9 +117,9 @@ def last_diagnosis(attempt: Attempt | None) -> str | None:
     return next((case["diagnosis"]["id"] for case in deciding if case.get("diagnosis")), None)
 
 
-def _exit_code(report: Report, needs_speed: bool) -> int:
+def _exit_code(report: Report, options: Options) -> int:
     if report.outcome is Outcome.GRADER_FAULT:
         return EXIT_GRADER_FAULT
-    if report.outcome is Outcome.PASSED or (report.outcome is Outcome.PROVISIONAL and not needs_speed):
+    if report.outcome is Outcome.PASSED or (report.outcome is Outcome.PROVISIONAL and not options.needs_speed):
         return EXIT_PASSED
     return EXIT_NOT_PASSED
