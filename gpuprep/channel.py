@@ -228,7 +228,8 @@ def _ipc_handle(storage: torch.UntypedStorage) -> list[Any] | None:
     if storage.device.type != "cuda":
         return None
     try:
-        parts = storage._share_cuda_()
+        # What torch.multiprocessing uses, without its pickle.
+        parts = storage._share_cuda_()  # type: ignore[no-untyped-call]
     except RuntimeError:
         # No IPC in this container, or memory that another process shared with us: send its bytes.
         return None

@@ -28,7 +28,8 @@ from gpuprep.model import SourceLine
 
 _BOOTSTRAP = (
     "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]);"
-    "from gpuprep.worker.main import main; main(int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]))"
+    "from gpuprep.worker.main import main;"
+    "main(int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))"
 )
 _ENVIRONMENT = (
     "HOME",
@@ -77,6 +78,8 @@ class WorkerProcess:
         nonce = secrets.token_bytes(NONCE_BYTES)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         arguments = [str(_package_root()), str(theirs.fileno()), nonce.hex(), device, str(os.getpid())]
+        self._stacks = os.memfd_create("gpuprep-stacks", os.MFD_CLOEXEC)
+        arguments.append(str(self._stacks))
         with _BIRTHS, theirs:
             # Children that were here before are none of this worker's descendants.
             self._known = {child.pid for child in psutil.Process().children()}
@@ -86,12 +89,13 @@ class WorkerProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), self._stacks),
                     env=_environment(device),
                     start_new_session=True,
                 )
             except OSError as error:
                 ours.close()
+                os.close(self._stacks)
                 raise GraderFaultError(f"the worker could not be started: {error}") from error
             _LIVE.add(self._process.pid)
         self._channel = Channel(ours, nonce)
@@ -149,6 +153,7 @@ class WorkerProcess:
             _LIVE.discard(self._process.pid)
             self._kill_orphans()
         self._drain.close()
+        os.close(self._stacks)
 
     def _kill_orphans(self) -> None:
         # Descendants that left the session were handed to us when their parents died: we are their reaper.
@@ -183,8 +188,9 @@ class WorkerProcess:
             raise WorkerDiedError(f"it answered with something unreadable ({error})") from error
 
     def last_line(self, path: Path) -> SourceLine | None:
-        """The learner's line that the last stack printed by the worker's fault handler ends in, if there is one."""
-        found = re.findall(rf'File "{re.escape(str(path.resolve()))}", line (\d+)', self.output())
+        """The learner's line in the stack that the worker's fault handler wrote, if it wrote one."""
+        stack = os.pread(self._stacks, OUTPUT_KEPT_BYTES, 0).decode("utf-8", errors="replace")
+        found = re.findall(rf'File "{re.escape(str(path.resolve()))}", line (\d+)', stack)
         if not found:
             return None
         number = int(found[0])

@@ -197,6 +197,7 @@ class _Session:
                 raise
 
     def _load(self, worker: WorkerProcess, grader: Grader, deadline: float) -> None:
+        self.on_event(f"{worker.device}: loading {self.path.name}")
         driver = self.curriculum.driver_path(self.exercise)
         request = {
             "do": "load",

@@ -69,13 +69,13 @@ def report_of(graded: Graded, identity: Mapping[str, Any]) -> Report:
 
 
 def _correct(graded: Graded) -> TierResult:
-    failures = [result.outcome for result in graded.failures if result.outcome not in _WORK_OUTCOMES]
+    failures = [result.outcome for result in graded.failures if not _is_about_work(result)]
     if graded.stop is not None and graded.stop.outcome.is_failure:
         failures.append(graded.stop.outcome)
     if failures:
         return TierResult(Tier.CORRECT, _first(failures))
     ran = [result for result in graded.results if result.case.tier is not Tier.WORK]
-    if any(result.outcome.is_pass or result.outcome in _WORK_OUTCOMES for result in ran):
+    if any(result.outcome.is_pass for result in ran):
         return TierResult(Tier.CORRECT, Outcome.PASSED)
     return TierResult(Tier.CORRECT, Outcome.SKIPPED, _why_skipped(graded))
 
@@ -83,7 +83,7 @@ def _correct(graded: Graded) -> TierResult:
 def _work(graded: Graded) -> TierResult | None:
     if Tier.WORK not in graded.tiers:
         return None
-    failures = [result.outcome for result in graded.failures if result.outcome in _WORK_OUTCOMES]
+    failures = [result.outcome for result in graded.failures if _is_about_work(result)]
     if failures:
         return TierResult(Tier.WORK, _first(failures), evidence=Evidence.SELF_REPORTED)
     if _correct(graded).outcome.is_failure:
@@ -92,6 +92,11 @@ def _work(graded: Graded) -> TierResult | None:
     if counted and all(result.outcome.is_pass for result in counted):
         return TierResult(Tier.WORK, Outcome.PASSED, evidence=Evidence.SELF_REPORTED)
     return TierResult(Tier.WORK, Outcome.SKIPPED, _why_skipped(graded))
+
+
+def _is_about_work(result: CaseResult) -> bool:
+    # A banned call in a correctness case leaves nothing that could count as correct.
+    return result.outcome in _WORK_OUTCOMES and result.case.tier is Tier.WORK
 
 
 def _speed(graded: Graded) -> TierResult | None:

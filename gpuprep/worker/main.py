@@ -1,4 +1,4 @@
-"""The worker's request loop. Started by `grading.process` as `python -I -c <bootstrap> FD NONCE DEVICE`."""
+"""The worker's request loop. Started by `grading.process` as `python -I -c <bootstrap>`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-def main(descriptor: int, nonce: str, device: str, parent: int) -> None:
+def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> None:
     """Serve requests until the channel closes.
 
     Args:
@@ -25,15 +25,15 @@ def main(descriptor: int, nonce: str, device: str, parent: int) -> None:
         nonce: hex of the channel's nonce.
         device: `cpu` (Triton kernels run in the interpreter) or `cuda`.
         parent: process id of the trusted side; the worker dies with it.
+        stacks: a file that the Python stack is written to at a crash, and at a SIGUSR1.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         # The parent died before the line above.
         os._exit(1)
-    # A crash prints the Python stack to stderr, which the trusted side captures: it names the learner's line.
-    faulthandler.enable()
-    # Asked for before a kill at the time limit: says which line an endless loop was on.
-    faulthandler.register(signal.SIGUSR1, all_threads=False)
+    # Names the learner's line at a crash, and, asked for before a kill at the time limit, the line of an endless loop.
+    faulthandler.enable(file=stacks, all_threads=False)
+    faulthandler.register(signal.SIGUSR1, file=stacks, all_threads=False)
 
     from gpuprep.channel import Channel, ChannelClosedError
 

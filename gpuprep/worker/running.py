@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
+import numpy as np
 import torch
 
 from gpuprep.channel import storage_id
@@ -44,6 +45,8 @@ class Runner:
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
         if device == "cpu":
+            # The interpreter computes in NumPy, whose warnings about overflow would read like the learner's output.
+            np.seterr(all="ignore")
             try:
                 self._counter = Counter()
             except UnsupportedTritonError as error:

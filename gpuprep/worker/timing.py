@@ -65,7 +65,7 @@ def sample_ms(function: Callable[..., Any], sets: Sequence[Sequence[Any]], *, ca
         args = sets[1 + len(samples) % (len(sets) - 1)]
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         clean.sum()
-        torch.cuda._sleep(SPIN_CYCLES)  # noqa: SLF001
+        torch.cuda._sleep(SPIN_CYCLES)  # type: ignore[no-untyped-call]  # noqa: SLF001
         start.record()
         result = function(*args)
         end.record()
