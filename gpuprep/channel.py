@@ -13,6 +13,7 @@ the other side wrote is copied once, then parsed, and anything odd is a ChannelE
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import socket
 import struct
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 if TYPE_CHECKING:
     import torch
@@ -35,24 +36,16 @@ NONCE_BYTES = 16
 
 MAX_JSON_BYTES = 16 * 2**20
 MAX_STORAGES = 4096
-MAX_AXES = 16
+MAX_AXES = 64
+MAX_DEPTH = 32
+"""Of nesting: far more than any honest body has, far less than Python's own limit."""
 ALIGNMENT = 64
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
-_DTYPES = [
-    "float64",
-    "float32",
-    "float16",
-    "bfloat16",
-    "int64",
-    "int32",
-    "int16",
-    "int8",
-    "uint8",
-    "bool",
-    "float8_e4m3fn",
-    "float8_e5m2",
-    "complex64",
-]
+_DTYPES = frozenset(
+    "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 complex64 complex128 bool "
+    "int64 int32 int16 int8 uint64 uint32 uint16 uint8".split()
+)
 
 
 class ChannelError(Exception):
@@ -109,13 +102,10 @@ class Channel:
             ChannelClosedError: the other side went away.
             ChannelError: the message can't be trusted.
         """
-        if deadline is None:
-            self._socket.settimeout(None)
-        else:
-            left = deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            self._socket.settimeout(left)
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError
+        self._socket.settimeout(left)
         try:
             envelope, descriptors, _, _ = socket.recv_fds(self._socket, ENVELOPE.size + 1, 4)
         except TimeoutError:
@@ -131,6 +121,9 @@ class Channel:
             if nonce != self._nonce:
                 raise ChannelError("a message from another check")
             return _read(descriptors[0], n_bytes, self._nonce, self._max_bytes)
+        except (OSError, MemoryError) as error:
+            # No memory file at all, but a folder, say; or sizes that nobody has the memory for.
+            raise ChannelError(f"a message that can't be read: {error}") from error
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -141,10 +134,15 @@ class Channel:
 
 
 def _seal(descriptor: int) -> None:
-    import fcntl
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS | fcntl.F_SEAL_SEAL)
 
-    seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+
+def _is_sealed(descriptor: int) -> bool:
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & _SEALS == _SEALS
+    except OSError:
+        # Not a memory file: reading it could hang, or run code of a file system's owner.
+        return False
 
 
 # Writing
@@ -183,6 +181,8 @@ def _refer(value: Any, storages: list[torch.UntypedStorage], places: dict[int, i
     if isinstance(value, torch.Tensor):
         return _refer_tensor(value, storages, places)
     if isinstance(value, Mapping):
+        if any(str(key).startswith("$") for key in value):
+            raise ChannelError("a key that starts with $ can't be sent")
         return {str(key): _refer(item, storages, places) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_refer(item, storages, places) for item in value]
@@ -251,6 +251,8 @@ def _aligned(offset: int) -> int:
 
 
 def _read(descriptor: int, n_bytes: int, nonce: bytes, max_bytes: int) -> dict[str, Any]:
+    if not _is_sealed(descriptor):
+        raise ChannelError("a message that can still be changed")
     size = os.fstat(descriptor).st_size
     if size != n_bytes or not HEADER.size <= size <= max_bytes:
         raise ChannelError(f"a message of {size} bytes, announced as {n_bytes}")
@@ -265,12 +267,13 @@ def _read(descriptor: int, n_bytes: int, nonce: bytes, max_bytes: int) -> dict[s
         raise ChannelError("a message without a body")
     storages = _read_storages(descriptor, root["storages"], start, payload_bytes)
     body = _restore(root["body"], storages)
-    assert isinstance(body, dict)  # noqa: S101  _restore keeps a dict without references a dict
+    if not isinstance(body, dict):
+        raise ChannelError("a reference in place of a body")
     return body
 
 
 def _parse(text: bytes) -> Any:
-    def refuse(constant: str) -> None:
+    def refuse(constant: str) -> NoReturn:
         raise ChannelError(f"{constant} in JSON")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -279,8 +282,13 @@ def _parse(text: bytes) -> Any:
             raise ChannelError("a duplicate key in JSON")
         return found
 
+    def finite(digits: str) -> float:
+        # JSON's grammar has no infinity, but 1e999 is one.
+        value = float(digits)
+        return value if math.isfinite(value) else refuse(digits)
+
     try:
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
+        return json.loads(text.decode(), parse_constant=refuse, parse_float=finite, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise ChannelError(f"broken JSON: {error}") from error
 
@@ -302,7 +310,10 @@ def _read_storages(descriptor: int, table: Any, start: int, payload_bytes: int) 
         if offset != end or offset + n_bytes > payload_bytes:
             raise ChannelError("a storage outside its place")
         end = _aligned(offset + n_bytes)
-        storage = torch.empty(n_bytes, dtype=torch.uint8)
+        try:
+            storage = torch.empty(n_bytes, dtype=torch.uint8)
+        except RuntimeError as error:
+            raise ChannelError(f"no memory for {n_bytes} bytes") from error
         _read_into(descriptor, _view(storage), start + offset)
         storages.append(storage.untyped_storage())
     if end != payload_bytes:
@@ -319,11 +330,13 @@ def _open_ipc(row: Any) -> torch.UntypedStorage:
     try:
         parts = [bytes.fromhex(part) if isinstance(part, str) else part for part in row]
         return torch.UntypedStorage._new_shared_cuda(*parts)  # noqa: SLF001
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
         raise ChannelError(f"a CUDA IPC handle that can't be opened: {error}") from error
 
 
-def _restore(value: Any, storages: list[torch.UntypedStorage]) -> Any:
+def _restore(value: Any, storages: list[torch.UntypedStorage], depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise ChannelError("a body nested too deeply")
     if isinstance(value, dict):
         if "$tensor" in value:
             return _restore_tensor(value, storages)
@@ -331,9 +344,9 @@ def _restore(value: Any, storages: list[torch.UntypedStorage]) -> Any:
             if value not in ({"$float": "nan"}, {"$float": "inf"}, {"$float": "-inf"}):
                 raise ChannelError("a broken float")
             return float(value["$float"])
-        return {key: _restore(item, storages) for key, item in value.items()}
+        return {key: _restore(item, storages, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_restore(item, storages) for item in value]
+        return [_restore(item, storages, depth + 1) for item in value]
     return value
 
 
@@ -343,7 +356,7 @@ def _restore_tensor(row: dict[str, Any], storages: list[torch.UntypedStorage]) -
     if set(row) != {"$tensor", "dtype", "shape", "strides", "offset"}:
         raise ChannelError("a broken tensor")
     place, offset = _natural(row["$tensor"]), _natural(row["offset"])
-    if place >= len(storages) or row["dtype"] not in _DTYPES:
+    if place >= len(storages) or str(row["dtype"]) not in _DTYPES:
         raise ChannelError("a tensor of no known dtype or storage")
     shape, strides = row["shape"], row["strides"]
     if not isinstance(shape, list) or not isinstance(strides, list) or not len(shape) == len(strides) <= MAX_AXES:
@@ -355,7 +368,8 @@ def _restore_tensor(row: dict[str, Any], storages: list[torch.UntypedStorage]) -
     extent = 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if extent and (offset + extent) * dtype.itemsize > storage.nbytes():
         raise ChannelError("a tensor that reaches past its storage")
-    n_elements = math.prod(shape)
+    # Without the zeros: torch multiplies in 64 bits, and would overflow before it comes to them.
+    n_elements = math.prod(size for size in shape if size)
     if n_elements > 2**40 or max([offset, *shape, *strides], default=0) >= 2**40:
         raise ChannelError("a tensor too large to be true")
     whole = torch.empty(0, dtype=dtype, device=storage.device).set_(storage)

@@ -288,7 +288,7 @@ def doctor(as_json: cli_dev.AsJson = False) -> None:
 
 
 def main() -> NoReturn:
-    """The console script. What a person can mend becomes a line and a next step; our own bugs keep their traceback."""
+    """Runs the command. What a person can mend becomes a line and a next step; our own bugs keep their traceback."""
     try:
         _run()
     except BrokenPipeError:

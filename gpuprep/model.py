@@ -365,11 +365,9 @@ class Report:
 
     @property
     def first_failure(self) -> CaseResult | None:
-        """The case to show of a failed report: one with the report's outcome, if there is one partly right."""
+        """The case to show of a failed report, or None: of those with the report's outcome, the one that tells most."""
         decisive = [result for result in self.cases if result.outcome is self.outcome and result.outcome.is_failure]
-        # Where some elements are right, the pattern of the wrong ones tells more than a case that is wrong throughout.
-        partly = [result for result in decisive if 0 < result.n_wrong < result.n_total]
-        return next(iter([*partly, *decisive]), None)
+        return max(decisive, key=_telling, default=None)
 
     @property
     def is_gold(self) -> bool:
@@ -379,9 +377,17 @@ class Report:
         return self.outcome is Outcome.PASSED and bool(gold) and all(gold)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dicts, lists and scalars, with the format's version first."""
-        return {"version": REPORT_VERSION, **asdict(self), "is_gold": self.is_gold}
+        """Plain dicts, lists and scalars, with the format's version first; `first_failure` is a place in `cases`."""
+        shown = self.first_failure
+        first_failure = next((place for place, result in enumerate(self.cases) if result is shown), None)
+        return {"version": REPORT_VERSION, **asdict(self), "is_gold": self.is_gold, "first_failure": first_failure}
 
     def with_elapsed(self, elapsed_s: float) -> Report:
         """The same report, with the time that the check took."""
         return replace(self, elapsed_s=elapsed_s)
+
+
+def _telling(result: CaseResult) -> tuple[bool, bool]:
+    # A pattern that was recognised tells most; where some elements are right, the others show where the error lies.
+    has_pattern = result.diagnosis is not None and result.diagnosis.id != "wrong_values"
+    return has_pattern, 0 < result.n_wrong < result.n_total

@@ -93,14 +93,14 @@ def test_an_empty_tensor_owns_no_address():
     extent = Extent("x_ptr", BASE, (0,), (1,), 4)
 
     assert not extent.contains(np.array([BASE], dtype=np.uint64), 4).any()
-    assert extent.locate(BASE) == "past the end of x_ptr: element 0 of 0"
+    assert extent.locate(BASE) == "past the end of x_ptr: index 0 of 0 elements"
 
 
 @pytest.mark.parametrize(
     ("address", "text"),
     [
-        (BASE - 4, "before the start of x_ptr: element -1"),
-        (BASE + 72, "past the end of x_ptr: element 18 of 18 with shape (3, 4) and strides (7, 1)"),
+        (BASE - 4, "before the start of x_ptr: index -1"),
+        (BASE + 72, "past the end of x_ptr: index 18 of 18 elements with shape (3, 4) and strides (7, 1)"),
         (BASE + 20, "between the elements of x_ptr: offset 5 with shape (3, 4) and strides (7, 1)"),
         (BASE, "outside the tensor that x_ptr is a view of: element 0"),
     ],

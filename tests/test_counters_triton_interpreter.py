@@ -365,7 +365,7 @@ def test_out_of_bounds_message_reads_well(run):
     """The contract for the wording."""
     finding = only_finding(run(ADD.format(n=1025, store_mask="")))
 
-    assert finding.message == "store past the end of out_ptr: element 1025 of 1025 (program 1, 1023 lanes)"
+    assert finding.message == "store past the end of out_ptr: index 1025 of 1025 elements (program 1, 1023 lanes)"
 
 
 def test_negative_index_is_out_of_bounds(run):

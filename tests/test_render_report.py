@@ -124,7 +124,7 @@ def test_cases_are_counted_by_device() -> None:
     on_card = CaseResult(case, "cuda", Outcome.PASSED)
     skipped = CaseResult(case, "cpu", Outcome.SKIPPED, "the interpreter can't follow")
     report = replace(samples.timed(), cases=(*samples.CORRECT, skipped, on_card, samples.WORKED))
-    assert "3 of 4 cases on cpu (1 skipped), 1 of 1 case on cuda" in text_of(report)
+    assert "3 of 4 cases right on cpu (1 skipped), 1 of 1 case right on cuda" in text_of(report)
 
 
 @pytest.mark.parametrize(

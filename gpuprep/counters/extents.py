@@ -79,13 +79,14 @@ class Extent:
         return (address - self.low) // self.itemsize
 
     def locate(self, address: int) -> str:
-        """Where an address that is no element's lies, in words: `past the end of x_ptr: element 7 of 7`."""
+        """Where an address that is no element's lies, in words: `past the end of x_ptr: index 7 of 7 elements`."""
         index = self.index(address)
         layout = "" if self.is_dense else f" with shape {self.shape} and strides {self.strides}"
         if index < 0:
-            return f"before the start of {self.name}: element {index}"
+            return f"before the start of {self.name}: index {index}"
         if index >= self.span:
-            return f"past the end of {self.name}: element {index} of {self.span}{layout}"
+            elements = "1 element" if self.span == 1 else f"{self.span} elements"
+            return f"past the end of {self.name}: index {index} of {elements}{layout}"
         if not self.contains(np.array([address], dtype=np.uint64), 1)[0]:
             return f"between the elements of {self.name}: offset {index}{layout}"
         return f"outside the tensor that {self.name} is a view of: element {index}"

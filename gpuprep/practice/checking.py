@@ -113,8 +113,11 @@ def last_diagnosis(attempt: Attempt | None) -> str | None:
     """The id of what the attempt's deciding case was diagnosed with."""
     if attempt is None:
         return None
-    deciding = [case for case in attempt.report.get("cases", ()) if case["outcome"] == attempt.outcome]
-    return next((case["diagnosis"]["id"] for case in deciding if case.get("diagnosis")), None)
+    place = attempt.report.get("first_failure")
+    if place is None:
+        return None
+    diagnosis = attempt.report["cases"][place].get("diagnosis")
+    return diagnosis["id"] if diagnosis else None
 
 
 def _exit_code(report: Report, options: Options) -> int:

@@ -89,7 +89,9 @@ def _failing_case(attempt: Attempt, exercise: Exercise) -> Mapping[str, Any]:
     failed = [entry for entry in attempt.report["cases"] if Outcome(entry["outcome"]).is_failure]
     shown = [entry for entry in failed if not _is_hidden(entry)]
     if shown:
-        return next((entry for entry in shown if entry["outcome"] == attempt.outcome), shown[0])
+        place = attempt.report.get("first_failure")
+        told: Mapping[str, Any] = shown[0] if place is None else attempt.report["cases"][place]
+        return told if told in shown else shown[0]
     if failed:
         raise GpuprepError(
             f"{exercise.id} failed on hidden cases only, and these are not given away",

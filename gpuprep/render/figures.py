@@ -73,7 +73,7 @@ def _correct_lines(report: Report) -> list[str]:
         where = f" on {device}" if len(by_device) > 1 else ""
         others = [(outcome, sum(result.outcome is outcome for result in results)) for outcome in _NOT_ABOUT_VALUES]
         told = ", ".join(f"{number} {_NOT_ABOUT_VALUES[outcome]}" for outcome, number in others if number)
-        parts.append(f"{n_passed} of {counted(len(results), 'case')}{where}{f' ({told})' if told else ''}")
+        parts.append(f"{n_passed} of {counted(len(results), 'case')} right{where}{f' ({told})' if told else ''}")
     return [", ".join(parts)] if parts else []
 
 
