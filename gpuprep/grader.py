@@ -230,8 +230,9 @@ class Grader(ABC):
         """Every case of a check, quick ones first. `rng` carries the secret seed: jitter one size with it.
 
         Work cases (`tier=Tier.WORK`) have aligned shapes, run on the CPU, and are held against `budgets`; speed cases
-        (`tier=Tier.SPEED`) have `devices=("cuda",)`, and the first one is timed. Together the cases that run on a CPU
-        should launch at most some 200 programs of a usual solution.
+        (`tier=Tier.SPEED`) have `devices=("cuda",)`, and the first one that fits the card's free memory is timed, so
+        put the largest first. Together the cases that run on a CPU should launch at most some 200 programs of a usual
+        solution.
         """
 
     @abstractmethod

@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def passed_on(ends: Ends, body: dict[str, object]) -> dict[str, object]:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 # Round trips
@@ -56,7 +57,7 @@ TENSORS: dict[str, Callable[[], torch.Tensor]] = {
     "float16": lambda: torch.randn(5).half(),
     "bool": lambda: torch.randn(9) > 0,
     "int8": lambda: torch.arange(-4, 4, dtype=torch.int8),
-    "uint16": lambda: torch.arange(4, dtype=torch.uint16),
+    "uint16": lambda: torch.arange(4).to(torch.uint16),
     "complex128": lambda: torch.randn(3, dtype=torch.complex128),
     "float8": lambda: torch.randn(8).to(torch.float8_e4m3fn),
     "many axes": lambda: torch.randn([1] * 40 + [2]),
@@ -143,7 +144,7 @@ def test_body_that_is_too_large_is_refused_where_it_is_sent(ends: Ends, monkeypa
 
 
 def test_deadline(ends: Ends) -> None:
-    """Nothing comes: TimeoutError at the deadline, also when it has passed already; afterwards the channel still works."""
+    """Nothing comes: TimeoutError at the deadline, also when it has passed; afterwards the channel still works."""
     ours = Channel(ends[1], NONCE)
     started = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -201,10 +202,11 @@ def test_larger_than_allowed(ends: Ends) -> None:
 
 
 def message(text: bytes, payload: bytes = b"", **header: object) -> bytes:
-    """A message file; `header` replaces fields that would be right."""
+    """A message file; `header` replaces fields that would be right: magic, n_json, n_payload, total, nonce."""
     start = -(-(HEADER.size + len(text)) // 64) * 64
-    fields = {"magic": MAGIC, "json": len(text), "payload": len(payload), "total": start + len(payload), "nonce": NONCE}
-    return (HEADER.pack(*{**fields, **header}.values()) + text).ljust(start, b"\0") + payload
+    right = {"magic": MAGIC, "n_json": len(text), "n_payload": len(payload), "total": start + len(payload)}
+    fields = {**right, "nonce": NONCE, **header}
+    return (HEADER.pack(*fields.values()) + text).ljust(start, b"\0") + payload
 
 
 def memory_file(data: bytes, *, sealed: bool = True) -> int:
@@ -262,8 +264,8 @@ BROKEN = {
     "magic": message(b"{}", magic=b"GPUPREP\x01"),
     "nonce inside": message(b"{}", nonce=b"x" * 16),
     "lying total": message(b"{}", total=7),
-    "lying JSON size": message(b"{}", json=2**31),
-    "lying payload size": message(b"{}", payload=2**63),
+    "lying JSON size": message(b"{}", n_json=2**31),
+    "lying payload size": message(b"{}", n_payload=2**63),
     "no JSON": message(b""),
     "other JSON": message(b"[]"),
     "null": message(b"null"),
@@ -385,7 +387,7 @@ def test_file_that_can_still_be_changed(ends: Ends) -> None:
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "pipe", "socket", "device"])
-def test_descriptor_of_something_else(ends: Ends, tmp_path: object, what: str) -> None:
+def test_descriptor_of_something_else(ends: Ends, tmp_path: Path, what: str) -> None:
     """Folders, ordinary files, pipes, sockets and devices aren't messages, whatever size they claim."""
     if what == "pipe":
         descriptor, other = os.pipe()
@@ -395,8 +397,7 @@ def test_descriptor_of_something_else(ends: Ends, tmp_path: object, what: str) -
     else:
         place = {"folder": f"{tmp_path}", "file": f"{tmp_path}/message", "device": "/dev/zero"}[what]
         if what == "file":
-            with open(place, "wb") as file:
-                file.write(with_body("{}"))
+            Path(place).write_bytes(with_body("{}"))
         descriptor = os.open(place, os.O_RDONLY)
     with pytest.raises(ChannelError):
         delivered(ends, [descriptor], os.fstat(descriptor).st_size)
@@ -485,7 +486,7 @@ class Corruptor:
 
     def header(self) -> bytes:
         size = self.rng.choice((0, 1, 44, 64, 2**16, 2**31, 2**32 - 1, len(self.text) + 1, len(self.payload) + 64))
-        field = self.rng.choice(("json", "payload", "total"))
+        field = self.rng.choice(("n_json", "n_payload", "total"))
         return message(self.text, self.payload, **{field: size})
 
     def cut(self) -> bytes:
@@ -574,10 +575,10 @@ def test_corrupted_messages_do_no_harm_for_long(ends: Ends) -> None:
     assert open_descriptors() == before
 
 
-def test_unsealed_file_shrinking_while_it_is_read(ends: Ends) -> None:
-    """A sender that truncates its file again and again gets no further than a ChannelError."""
+def test_file_shrinking_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if a file without seals were read, truncating it all the while would give a ChannelError at most."""
+    monkeypatch.setattr(wire, "_is_sealed", lambda _: True)
     data = with_tensor()
-    theirs, ours = ends
     descriptor = memory_file(data, sealed=False)
     stopped = threading.Event()
 
@@ -585,15 +586,20 @@ def test_unsealed_file_shrinking_while_it_is_read(ends: Ends) -> None:
         while not stopped.is_set():
             os.ftruncate(descriptor, 10)
             os.ftruncate(descriptor, len(data))
+            os.pwrite(descriptor, data, 0)
 
     thread = threading.Thread(target=shrink_and_grow)
     thread.start()
+    outcomes = []
     try:
-        for _ in range(20):
-            socket.send_fds(theirs, [ENVELOPE.pack(NONCE, len(data))], [descriptor])
-            with pytest.raises(ChannelError):
-                Channel(ours, NONCE).receive(deadline=time.monotonic() + 5)
+        for _ in range(200):
+            try:
+                outcomes.append(set(wire._read(descriptor, len(data), NONCE, 2**20)))
+            except ChannelError:
+                outcomes.append(set())
     finally:
         stopped.set()
         thread.join()
         os.close(descriptor)
+    assert len(outcomes) == 200
+    assert all(keys <= {"it"} for keys in outcomes)

@@ -261,7 +261,7 @@ class _Session:
 
     def _grade_on_card(self, worker: WorkerProcess, grader: Grader, cases: Sequence[Case]) -> None:
         self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
-        timed = next((case for case in cases if case.tier is Tier.SPEED), None)
+        timed = self._timed_case(grader, cases)
         if timed is None or self._has_failed:
             return
         self.on_event(f"timing: {timed.name}")
@@ -278,6 +278,18 @@ class _Session:
             from gpuprep.grading.speed import time_case
 
             self.timing = time_case(self.exercise, asked, answer["samples_ms"])
+
+    def _timed_case(self, grader: Grader, cases: Sequence[Case]) -> Case | None:
+        import torch
+
+        free_bytes, _ = torch.cuda.mem_get_info()
+        # Every set of arguments, the worker's output, the oracle's in float64 and its comparison.
+        room = N_TIMED_SETS + 4
+        speed_cases = [case for case in cases if case.tier is Tier.SPEED]
+        fitting = [case for case in speed_cases if room * grader.traffic(case).bytes < free_bytes]
+        if speed_cases and not fitting:
+            self.why_no_speed = f"{free_bytes / 2**30:.1f} GiB of free memory on {self.card} are too few to time it"
+        return next(iter(fitting), None)
 
     def _fault(self, where: str, error: Exception) -> GraderFaultError:
         path = self.curriculum.grader_path(self.exercise)
