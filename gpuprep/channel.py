@@ -2,9 +2,7 @@
 
     header   magic, version, sizes of the parts, nonce          (fixed size, little endian)
     JSON     the body, with a reference in place of each tensor, and a table of storages
-    bytes    the storages that are in host memory, each at a 64-byte boundary
-
-Storages on a card can be sent as CUDA IPC handles instead of bytes (`share_cuda`): both sides then see the same memory.
+    bytes    the storages, each at a 64-byte boundary
 
 The file's descriptor travels over a Unix socket. Tensors keep their strides, and tensors that shared a storage share
 one again on the other side, so that an output which aliases an input is seen to. Nothing is ever unpickled: whatever
@@ -70,20 +68,16 @@ class Channel:
         self._nonce = nonce
         self._max_bytes = max_bytes
 
-    def send(self, body: Mapping[str, Any], *, share_cuda: bool = False) -> None:
+    def send(self, body: Mapping[str, Any]) -> None:
         """Send a tree of dicts, lists, scalars and dense tensors.
 
-        Args:
-            body: what to send.
-            share_cuda: hand over tensors on a card by CUDA IPC where that works, instead of copying them. The memory
-                stays the sender's; it must outlive its use on the other side.
 
         Raises:
             ChannelError: the other side is gone, or the tree holds something that can't be sent.
         """
         descriptor = os.memfd_create("gpuprep", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            n_bytes = _write(descriptor, body, self._nonce, share_cuda)
+            n_bytes = _write(descriptor, body, self._nonce)
             _seal(descriptor)
             socket.send_fds(self._socket, [ENVELOPE.pack(self._nonce, n_bytes)], [descriptor])
         except OSError as error:
@@ -148,16 +142,13 @@ def _is_sealed(descriptor: int) -> bool:
 # Writing
 
 
-def _write(descriptor: int, body: Mapping[str, Any], nonce: bytes, share_cuda: bool) -> int:
+def _write(descriptor: int, body: Mapping[str, Any], nonce: bytes) -> int:
     storages: list[torch.UntypedStorage] = []
     tree = _refer(body, storages, {})
     table: list[dict[str, Any]] = []
     parts: list[tuple[int, memoryview]] = []
     payload_bytes = 0
     for storage in storages:
-        if handle := _ipc_handle(storage) if share_cuda else None:
-            table.append({"ipc": handle})
-            continue
         table.append({"offset": payload_bytes, "bytes": storage.nbytes()})
         parts.append((payload_bytes, _view(_as_bytes(storage).cpu())))
         payload_bytes = _aligned(payload_bytes + storage.nbytes())
@@ -186,7 +177,9 @@ def _refer(value: Any, storages: list[torch.UntypedStorage], places: dict[int, i
         return {str(key): _refer(item, storages, places) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_refer(item, storages, places) for item in value]
-    if value is None or isinstance(value, str | int | bool):
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if value is None or isinstance(value, int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"$float": repr(value)}
@@ -224,20 +217,7 @@ def _view(data: torch.Tensor) -> memoryview:
     return memoryview(cast("Buffer", data.numpy()))
 
 
-def _ipc_handle(storage: torch.UntypedStorage) -> list[Any] | None:
-    if storage.device.type != "cuda":
-        return None
-    try:
-        # What torch.multiprocessing uses, without its pickle.
-        parts = storage._share_cuda_()  # type: ignore[no-untyped-call]
-    except RuntimeError:
-        # No IPC in this container, or memory that another process shared with us: send its bytes.
-        return None
-    return [part.hex() if isinstance(part, bytes) else part for part in parts]
-
-
 def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
-    data = data.cast("B") if data.nbytes else data
     done = 0
     while done < data.nbytes:
         done += os.pwrite(descriptor, data[done:], offset + done)
@@ -300,9 +280,6 @@ def _read_storages(descriptor: int, table: Any, start: int, payload_bytes: int) 
         raise ChannelError("a broken table of storages")
     storages, end = [], 0
     for row in table:
-        if isinstance(row, dict) and set(row) == {"ipc"}:
-            storages.append(_open_ipc(row["ipc"]))
-            continue
         if not isinstance(row, dict) or set(row) != {"offset", "bytes"}:
             raise ChannelError("a broken row in the table of storages")
         offset, n_bytes = _natural(row["offset"]), _natural(row["bytes"])
@@ -321,19 +298,6 @@ def _read_storages(descriptor: int, table: Any, start: int, payload_bytes: int) 
     return storages
 
 
-def _open_ipc(row: Any) -> torch.UntypedStorage:
-    import torch
-
-    wanted = (int, str, int, int, str, int, str, bool)
-    if not isinstance(row, list) or [type(part) for part in row] != list(wanted):
-        raise ChannelError("a broken CUDA IPC handle")
-    try:
-        parts = [bytes.fromhex(part) if isinstance(part, str) else part for part in row]
-        return torch.UntypedStorage._new_shared_cuda(*parts)  # noqa: SLF001
-    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-        raise ChannelError(f"a CUDA IPC handle that can't be opened: {error}") from error
-
-
 def _restore(value: Any, storages: list[torch.UntypedStorage], depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise ChannelError("a body nested too deeply")
@@ -347,6 +311,8 @@ def _restore(value: Any, storages: list[torch.UntypedStorage], depth: int = 0) -
         return {key: _restore(item, storages, depth + 1) for key, item in value.items()}
     if isinstance(value, list):
         return [_restore(item, storages, depth + 1) for item in value]
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise ChannelError("half a character, which no file or terminal would take")
     return value
 
 
@@ -390,7 +356,6 @@ def _read_exactly(descriptor: int, n_bytes: int, offset: int) -> bytes:
 
 def _read_into(descriptor: int, view: memoryview, offset: int) -> None:
     # Reading copies; a mapping could be truncated under us and would then kill the process.
-    view = view.cast("B") if view.nbytes else view
     done = 0
     while done < view.nbytes:
         got = os.preadv(descriptor, [view[done:]], offset + done)

@@ -48,15 +48,17 @@ def new(
 
 @app.command(cls=QuickCommand)
 def stubs(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a stub is stale.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 if a file is stale.")] = False,
     folder: CurriculumFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Generate every stub from its reference."""
+    """Generate every stub from its reference, and the README's table from curriculum.yaml."""
+    from gpuprep.authoring.readme import refresh_readme
     from gpuprep.authoring.stubs import write_stubs
     from gpuprep.render import authoring, terminal
 
-    results = write_stubs(_load(folder), check=check)
+    curriculum = _load(folder)
+    results = (*write_stubs(curriculum, check=check), *refresh_readme(curriculum, check=check))
     terminal.answer(authoring.stubs_page(results), authoring.stubs_document(results), as_json=as_json)
     raise typer.Exit(int(any(result.status == "stale" for result in results)))
 

@@ -216,6 +216,8 @@ class Budget:
     """How the bound comes about, in symbols: `3·n·itemsize`."""
 
     def __post_init__(self) -> None:
+        if self.figure not in (*Work.__dataclass_fields__, "bytes_moved"):
+            raise ValueError(f"Work has no figure {self.figure!r}")
         if not 0 <= self.least <= self.most:
             raise ValueError(f"{self.figure}: need 0 ≤ least ≤ most, have {self.least} and {self.most}")
 
@@ -248,6 +250,8 @@ class CaseResult:
             raise ValueError(f"{self.case.name}: a passed case can't have wrong elements or a diagnosis")
         if not self.outcome.is_pass and not self.message:
             raise ValueError(f"{self.case.name}: {self.outcome} needs a message")
+        if not len(self.samples) <= self.n_wrong <= self.n_total:
+            raise ValueError(f"{self.case.name}: {len(self.samples)} samples of {self.n_wrong} wrong of {self.n_total}")
 
 
 @dataclass(frozen=True)
@@ -279,6 +283,24 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class CardState:
+    """What the driver said of the card right after a measurement; None where it would not say."""
+
+    driver: str = ""
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+    throttling: tuple[str, ...] = ()
+    """Reasons for clocks below the highest, a power cap among them."""
+    is_spoiled: bool = False
+    """True when the card was protecting itself from heat or a fault: no figure holds then."""
+    strangers: int | None = None
+    """Processes of others that kept the card busy."""
+
+
+@dataclass(frozen=True)
 class Timing:
     """The timed case: the learner's time a call and the figures that follow from it."""
 
@@ -289,11 +311,22 @@ class Timing:
     high_ms: float
     n_samples: int
     figures: tuple[Measurement, ...]
-    audited: bool = False
+    claimed_ms: float | None = None
+    """The median by the worker's own clock; None where nothing but that clock was there."""
+    net_ms: float | None = None
+    """A call's time by the grader's clock, from the starting signal to its own copy of the outputs."""
+    card: CardState | None = None
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures should know: a power cap, an unaudited clock, a stranger's idle process."""
 
     def __post_init__(self) -> None:
         if not 0 < self.low_ms <= self.median_ms <= self.high_ms:
             raise ValueError(f"need 0 < low ≤ median ≤ high, have {self.low_ms}, {self.median_ms}, {self.high_ms}")
+
+    @property
+    def audited(self) -> bool:
+        """True when the grader's own clock agreed to the time."""
+        return self.net_ms is not None
 
 
 @dataclass(frozen=True)
@@ -387,7 +420,10 @@ class Report:
         return replace(self, elapsed_s=elapsed_s)
 
 
-def _telling(result: CaseResult) -> tuple[bool, bool]:
-    # A pattern that was recognised tells most; where some elements are right, the others show where the error lies.
-    has_pattern = result.diagnosis is not None and result.diagnosis.id != "wrong_values"
-    return has_pattern, 0 < result.n_wrong < result.n_total
+def _telling(result: CaseResult) -> tuple[bool, int, bool]:
+    # A pattern that was recognised tells most, then the plainest inputs; and where some elements are right, the others
+    # show where the error lies. A view is suspected of everything that goes wrong with one: that is no pattern.
+    pattern = result.diagnosis.id if result.diagnosis else "wrong_values"
+    odd = [key for key in ("distribution", "layout") if result.case.get(key) not in (None, *_PLAIN)]
+    has_pattern = pattern != "wrong_values" and not (pattern == "stride" and "layout" in odd)
+    return has_pattern, -len(odd), 0 < result.n_wrong < result.n_total

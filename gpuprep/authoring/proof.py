@@ -10,10 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuprep.authoring.readme import refresh_readme
 from gpuprep.authoring.stubs import write_stubs
 from gpuprep.authoring.wrong import expected_outcomes, wrong_files
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import GpuprepError
+from gpuprep.errors import CurriculumError, GpuprepError
 from gpuprep.model import Exercise, Outcome, Report, Tier
 
 OnEvent = Callable[[str], None]
@@ -63,7 +64,7 @@ def prove(curriculum: Curriculum, only: Sequence[Exercise] | None = None, on_eve
     """
     tell = on_event or (lambda _: None)
     exercises = tuple(only or curriculum.exercises)
-    items = [*_files(curriculum, exercises), *_stray(curriculum), *_stubs(curriculum, exercises)]
+    items = [*_files(curriculum, exercises), *_stray(curriculum), *_stubs(curriculum, exercises), *_readme(curriculum)]
     not_graded: list[str] = []
     with ThreadPoolExecutor(max_workers=max(1, min(4, (os.cpu_count() or 2)))) as pool:
         jobs = [pool.submit(job) for exercise in exercises for job in _jobs(curriculum, exercise, tell)]
@@ -104,17 +105,32 @@ def _stray(curriculum: Curriculum) -> Iterator[ProofItem]:
             known |= {path, path.with_suffix(".cu"), path.with_name(f"{path.stem}_driver.py")}
     folders = (curriculum.root / tree for tree in ("exercises", "reference", "graders"))
     found = {path for folder in folders for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    # A misspelt folder's wrong solutions would never be tried.
+    slugs = {exercise.slug for exercise in curriculum.exercises}
+    found |= {path for path in (curriculum.root / "tests" / "wrong").glob("*") if path.name not in slugs}
     stray = sorted(str(path.relative_to(curriculum.root)) for path in found - known)
     yield ProofItem("no stray files", "curriculum", not stray, ", ".join(stray))
 
 
 def _stubs(curriculum: Curriculum, exercises: Sequence[Exercise]) -> Iterator[ProofItem]:
     wanted = {curriculum.stub_path(exercise).with_suffix("") for exercise in exercises}
-    for result in write_stubs(curriculum, check=True):
+    try:
+        results = write_stubs(curriculum, check=True)
+    except CurriculumError as error:
+        yield ProofItem("stub is current", "curriculum", False, error.message)
+        return
+    for result in results:
         if result.path.with_suffix("") in wanted:
             is_current = result.status != "stale"
             detail = "" if is_current else "differs from its reference; run gpuprep dev stubs"
             yield ProofItem("stub is current", result.path.name, is_current, detail)
+
+
+def _readme(curriculum: Curriculum) -> Iterator[ProofItem]:
+    for result in refresh_readme(curriculum, check=True):
+        is_current = result.status != "stale"
+        detail = "" if is_current else "differs from curriculum.yaml; run gpuprep dev stubs"
+        yield ProofItem("table is current", result.path.name, is_current, detail)
 
 
 def _jobs(curriculum: Curriculum, exercise: Exercise, tell: OnEvent) -> Iterator[Callable[[], Found]]:
@@ -129,7 +145,9 @@ def _guarded(exercise: Exercise, job: Callable[[], Found]) -> Found:
     try:
         return job()
     except GpuprepError as error:
-        return [ProofItem("grader works", exercise.id, False, error.message)], []
+        return [ProofItem("can be tried", exercise.id, False, error.message)], []
+    except Exception as error:  # noqa: BLE001  whatever a file of the curriculum makes of it is a finding, not the end
+        return [ProofItem("can be tried", exercise.id, False, f"{type(error).__name__}: {error}")], []
 
 
 def _grader_is_sharp(curriculum: Curriculum, exercise: Exercise) -> Found:

@@ -52,7 +52,7 @@ def update_readme(path: Path, curriculum: Curriculum, *, check: bool = False) ->
         WorkspaceError: it can't be written.
     """
     text = _read(path)
-    if BEGIN not in text and END not in text:
+    if not _has_table(text):
         return False
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise CurriculumError(
@@ -71,11 +71,15 @@ def update_readme(path: Path, curriculum: Curriculum, *, check: bool = False) ->
 def refresh_readme(curriculum: Curriculum, *, check: bool = False) -> tuple[StubResult, ...]:
     """What became of the README beside `curriculum.yaml`: one result, or none where it has no table."""
     path = curriculum.root / FILE_NAME
-    if not path.is_file() or BEGIN not in _read(path):
+    if not path.is_file() or not _has_table(_read(path)):
         return ()
     if not update_readme(path, curriculum, check=check):
         return (StubResult(path, StubStatus.UNCHANGED),)
     return (StubResult(path, StubStatus.STALE if check else StubStatus.WRITTEN),)
+
+
+def _has_table(text: str) -> bool:
+    return BEGIN in text or END in text
 
 
 def _lines(curriculum: Curriculum) -> Iterator[str]:

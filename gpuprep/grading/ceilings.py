@@ -1,6 +1,6 @@
-"""What this card can do, measured: the copy rate and the matmul rate that shares are taken of.
+"""What this card can do, measured: the copy rate and the matmul rates that shares are taken of.
 
-Cached outside any workspace, keyed by the card's UUID, driver and torch version.
+Cached outside any workspace, keyed by everything that changes them: the card, its driver and power limit, torch.
 """
 
 from __future__ import annotations
@@ -8,48 +8,85 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gpuprep.errors import GraderFaultError
+from gpuprep.errors import GpuprepError
 from gpuprep.worker.timing import median_interval, sample_ms
 
 COPY_BYTES = 2**30
+"""Source and target each; at a quarter of it the rate scatters several times as much."""
 MATMUL_SIZE = 4096
-CAP_S = 1.0
-_CACHE_VERSION = 1
+"""Larger ones run into the power limit, and the clock then depends on what ran before."""
+DTYPES = ("float16", "bfloat16", "float32")
+CAP_S = 0.6
+SPACING_S = 0.004
+"""Between matmuls, so that the card does not warm up to a lower clock while it is calibrated."""
+MOST_VARIATION = 0.02
+"""Coefficient of variation of the middle half of the samples, above which a calibration is refused."""
+_CACHE_VERSION = 2
+
+
+class UnstableCardError(GpuprepError):
+    """The card's rate varies too much for a ceiling: something else runs on it, or it throttles."""
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Rates of one card. GB is 10⁹ bytes read plus written; a TFLOP/s is 10¹² multiplications and additions."""
+    """Rates of one card. GB is 10⁹ bytes, read plus written; a TFLOP/s is 10¹² multiplications and additions."""
 
     card: str
+    uuid: str
     copy_gb_per_s: float
-    matmul_tflop_per_s: dict[str, float]
+    matmul_tflop_per_s: dict[str, float] = field(default_factory=dict)
+    """By the operands' dtype."""
+
+    def share_of_copy(self, n_bytes: int, time_ms: float) -> float:
+        """Bytes moved in this time against the copy rate."""
+        return n_bytes / 1e9 / (time_ms / 1e3) / self.copy_gb_per_s
+
+    def share_of_matmul(self, flops: int, dtype: str, time_ms: float) -> float:
+        """Operations done in this time against the matmul rate."""
+        return flops / 1e12 / (time_ms / 1e3) / self.matmul_tflop_per_s[dtype]
 
 
-def measure(dtype: str) -> Ceilings:
-    """The copy rate, and the matmul rate in one dtype, of the current card; from the cache where they are there.
+def calibrate(dtypes: Sequence[str] = DTYPES, *, anew: bool = True) -> Ceilings:
+    """The copy rate and the matmul rates of the current card.
+
+    Args:
+        dtypes: whose matmul rates are wanted.
+        anew: measure even what the cache holds.
 
     Raises:
-        GraderFaultError: the card gave no figure.
+        UnstableCardError: the samples scatter too much to be a ceiling.
     """
     import torch
 
     properties = torch.cuda.get_device_properties(0)
-    key = f"{properties.uuid}|{torch.version.cuda}|{torch.__version__}|v{_CACHE_VERSION}"
-    cached = _read().get(key)
-    known = Ceilings(**cached) if cached else None
-    copy = known.copy_gb_per_s if known else _copy_gb_per_s()
-    matmul = dict(known.matmul_tflop_per_s) if known else {}
-    if dtype not in matmul:
-        matmul[dtype] = _matmul_tflop_per_s(dtype)
-    ceilings = Ceilings(properties.name, copy, matmul)
-    if known != ceilings:
+    key = _key(properties)
+    found = None if anew else _read().get(key)
+    known = Ceilings(**found) if found else None
+    ceilings = known or Ceilings(properties.name, str(properties.uuid), _copy_gb_per_s())
+    for dtype in dtypes:
+        if dtype not in ceilings.matmul_tflop_per_s:
+            rates = {**ceilings.matmul_tflop_per_s, dtype: _matmul_tflop_per_s(dtype)}
+            ceilings = replace(ceilings, matmul_tflop_per_s=rates)
+    if ceilings != known:
         _write({**_read(), key: asdict(ceilings)})
     return ceilings
+
+
+def _key(properties: Any) -> str:
+    import torch
+
+    from gpuprep.grading.machine import card_state
+
+    state = card_state(frozenset({os.getpid()}))
+    driver, limit_w = (state.driver, state.power_limit_w) if state else ("", None)
+    return f"{properties.uuid}|{driver}|{torch.__version__}|{limit_w}|v{_CACHE_VERSION}"
 
 
 def _copy_gb_per_s() -> float:
@@ -57,8 +94,8 @@ def _copy_gb_per_s() -> float:
 
     source = torch.randint(0, 255, (COPY_BYTES,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    _, median_ms, _ = median_interval(sample_ms(target.copy_, [(source,), (source,)], cap_s=CAP_S))
-    return _rate(2 * COPY_BYTES / 1e9, median_ms)
+    samples = sample_ms(target.copy_, [(source,), (source,)], cap_s=CAP_S)
+    return 2 * COPY_BYTES / 1e9 / (_steady_ms("copy", samples) / 1e3)
 
 
 def _matmul_tflop_per_s(dtype: str) -> float:
@@ -66,24 +103,31 @@ def _matmul_tflop_per_s(dtype: str) -> float:
 
     # Random data: a card clocks higher on zeros, which flip no bits.
     a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
-    _, median_ms, _ = median_interval(sample_ms(torch.matmul, [(a, b), (a, b)], cap_s=CAP_S))
-    return _rate(2 * MATMUL_SIZE**3 / 1e12, median_ms)
+    samples = sample_ms(torch.matmul, [(a, b), (a, b)], cap_s=CAP_S, space_s=SPACING_S)
+    return 2 * MATMUL_SIZE**3 / 1e12 / (_steady_ms(f"{dtype} matmul", samples) / 1e3)
 
 
-def _rate(amount: float, median_ms: float) -> float:
-    if median_ms <= 0:
-        raise GraderFaultError("the card's clock gave no time for a calibration", next_step="gpuprep doctor")
-    return amount / (median_ms / 1e3)
+def _steady_ms(what: str, samples_ms: Sequence[float]) -> float:
+    ordered = sorted(samples_ms)
+    middle = ordered[len(ordered) // 4 : -(len(ordered) // 4) or None]
+    variation = statistics.pstdev(middle) / statistics.fmean(middle)
+    if variation > MOST_VARIATION:
+        raise UnstableCardError(
+            f"this card's {what} rate varies by {variation:.1%} (at most {MOST_VARIATION:.0%} make a ceiling): "
+            "something else runs on it, or it throttles",
+            next_step="nvidia-smi, then gpuprep calibrate",
+        )
+    return median_interval(samples_ms)[1]
 
 
-def cache_path() -> Path:
-    """`$XDG_CACHE_HOME/gpuprep/ceilings.json`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpuprep" / "ceilings.json"
+def cache_folder() -> Path:
+    """`$XDG_CACHE_HOME/gpuprep`, outside any workspace: what it holds is the card's, not a learner's."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpuprep"
 
 
 def _read() -> dict[str, dict[str, Any]]:
     try:
-        found = json.loads(cache_path().read_text())
+        found = json.loads((cache_folder() / "ceilings.json").read_text())
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -92,5 +136,8 @@ def _read() -> dict[str, dict[str, Any]]:
 def _write(ceilings: dict[str, dict[str, Any]]) -> None:
     # A cache that can't be written is only slower.
     with contextlib.suppress(OSError):
-        cache_path().parent.mkdir(parents=True, exist_ok=True)
-        cache_path().write_text(json.dumps(ceilings, indent=1))
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        path = cache_folder() / "ceilings.json"
+        part = path.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(ceilings, indent=1))
+        part.replace(path)

@@ -2,52 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import linecache
 import os
 import re
 import secrets
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
-import psutil
-
-import gpuprep
 from gpuprep.channel import NONCE_BYTES, Channel, ChannelClosedError, ChannelError
 from gpuprep.errors import GraderFaultError
+from gpuprep.grading.births import Birth, Ends, Forked, Spawned
 from gpuprep.model import SourceLine
 
-_BOOTSTRAP = (
-    "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]);"
-    "from gpuprep.worker.main import main;"
-    "main(int(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]), int(sys.argv[6]))"
-)
-_ENVIRONMENT = (
-    "HOME",
-    "PATH",
-    "TMPDIR",
-    "LANG",
-    "LC_ALL",
-    "CUDA_VISIBLE_DEVICES",
-    "LD_LIBRARY_PATH",
-    "TRITON_CACHE_DIR",
-)
-"""All that a worker inherits. In particular no PYTHON*, no LD_PRELOAD, no tokens."""
+if TYPE_CHECKING:
+    from gpuprep.grading.pool import WarmPool
 
 START_LIMIT_S = 120.0
 """Importing torch from a cold disk can take most of a minute."""
 OUTPUT_KEPT_BYTES = 16 * 1024
-_PR_SET_CHILD_SUBREAPER = 36
-_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
+_ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
 
 class WorkerDiedError(Exception):
@@ -67,40 +46,37 @@ class WorkerProcess:
 
     Args:
         device: `cpu`, where Triton kernels run in the interpreter, or `cuda`.
+        pool: has warm templates to fork the worker from; where there is none, or none that works, it is started cold.
+        is_trusted: it will run no learner's code, and so comes from a template of its own.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, pool: WarmPool | None = None, *, is_trusted: bool = False) -> None:
         self.device = device
         self.versions: Mapping[str, str] = {}
         self.can_count = False
         self.why_not = ""
-        _become_reaper()
+        self._pool = pool
+        self._begin(lambda nonce, ends: pool.fork(device, nonce, ends, is_trusted=is_trusted) if pool else None)
+
+    def _begin(self, fork: Callable[[bytes, Ends], Forked | None]) -> None:
         nonce = secrets.token_bytes(NONCE_BYTES)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        arguments = [str(_package_root()), str(theirs.fileno()), nonce.hex(), device, str(os.getpid())]
+        reading, writing = os.pipe()
         self._stacks = os.memfd_create("gpuprep-stacks", os.MFD_CLOEXEC)
-        arguments.append(str(self._stacks))
-        with _BIRTHS, theirs:
-            # Children that were here before are none of this worker's descendants.
-            self._known = {child.pid for child in psutil.Process().children()}
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _BOOTSTRAP, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(), self._stacks),
-                    env=_environment(device),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                ours.close()
-                os.close(self._stacks)
-                raise GraderFaultError(f"the worker could not be started: {error}") from error
-            _LIVE.add(self._process.pid)
         self._channel = Channel(ours, nonce)
-        assert self._process.stdout is not None  # noqa: S101  PIPE above
-        self._drain = _Drain(self._process.stdout)
+        self._is_over = False
+        ends = Ends(theirs.fileno(), writing, self._stacks)
+        with theirs:
+            try:
+                self._birth: Birth = fork(nonce, ends) or Spawned(self.device, nonce, ends)
+            except GraderFaultError:
+                ours.close()
+                os.close(reading)
+                os.close(self._stacks)
+                raise
+            finally:
+                os.close(writing)
+        self._drain = _Drain(os.fdopen(reading, "rb", buffering=0))
 
     def wait_until_ready(self) -> None:
         """Wait for the worker's imports.
@@ -109,7 +85,7 @@ class WorkerProcess:
             GraderFaultError: it died or hung before any learner's code was loaded.
         """
         try:
-            hello = self._answer(time.monotonic() + START_LIMIT_S)
+            hello = self._hello()
         except (WorkerDiedError, WorkerTimeoutError) as error:
             said = self.output().strip().splitlines()
             raise GraderFaultError(
@@ -119,18 +95,40 @@ class WorkerProcess:
         self.can_count = hello["counting"]
         self.why_not = hello["why"]
 
-    def ask(self, request: Mapping[str, Any], *, deadline: float, share_cuda: bool = False) -> dict[str, Any]:
-        """Send a request and wait for its answer. `share_cuda`: see `Channel.send`.
+    def _hello(self) -> dict[str, Any]:
+        deadline = time.monotonic() + START_LIMIT_S
+        if isinstance(self._birth, Forked):
+            assert self._pool is not None  # noqa: S101  it made the fork
+            try:
+                if self._birth.wait_until_born(min(deadline, self._pool.birth_deadline())):
+                    return self._answer(deadline)
+            except (WorkerDiedError, WorkerTimeoutError):
+                pass  # nothing of a learner's has run yet, so it is not his doing
+            self.stop()
+            self._pool.distrust(self._birth)
+            self._begin(lambda _nonce, _ends: None)
+        return self._answer(deadline)
+
+    def ask(self, request: Mapping[str, Any], *, deadline: float) -> dict[str, Any]:
+        """Send a request and wait for its answer.
 
         Raises:
             WorkerTimeoutError: nothing came until `deadline` (a `time.monotonic()` value).
             WorkerDiedError: the process ended, or sent something that no worker sends.
+            GraderFaultError: the request holds something that can't be sent.
         """
         try:
-            self._channel.send(request, share_cuda=share_cuda)
+            self._channel.send(request)
         except ChannelClosedError:
             raise WorkerDiedError(self._how_it_ended()) from None
+        except ChannelError as error:
+            raise GraderFaultError(f"the worker can't be asked: {error}") from error
         return self._answer(deadline)
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._birth.pid
 
     def output(self) -> str:
         """The end of what was printed, without escape sequences and control characters."""
@@ -138,30 +136,13 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """Kill the worker and every process that came of it. Stopping twice is once."""
-        if self._process.pid not in _LIVE:
+        if self._is_over:
             return
-        doomed = {self._process.pid}
-        with contextlib.suppress(psutil.NoSuchProcess):
-            doomed.update(child.pid for child in psutil.Process(self._process.pid).children(recursive=True))
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._is_over = True
         self._channel.close()
-        self._process.kill()
-        self._process.wait()
-        _kill(doomed - {self._process.pid})
-        with _BIRTHS:
-            _LIVE.discard(self._process.pid)
-            self._kill_orphans()
+        self._birth.end()
         self._drain.close()
         os.close(self._stacks)
-
-    def _kill_orphans(self) -> None:
-        # Descendants that left the session were handed to us when their parents died: we are their reaper.
-        for _ in range(_GENERATIONS):
-            orphans = {child.pid for child in psutil.Process().children()} - self._known - _LIVE
-            if not orphans:
-                return
-            _kill(orphans)
 
     def __enter__(self) -> Self:
         return self
@@ -176,15 +157,14 @@ class WorkerProcess:
             return self._channel.receive(deadline=deadline)
         except TimeoutError:
             # Its fault handler prints where it is, even from an endless loop.
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGUSR1)
+            self._birth.show_stack()
             time.sleep(0.1)
-            self._kill_now()
+            self._birth.kill()
             raise WorkerTimeoutError from None
         except ChannelClosedError:
             raise WorkerDiedError(self._how_it_ended()) from None
         except ChannelError as error:
-            self._kill_now()
+            self._birth.kill()
             raise WorkerDiedError(f"it answered with something unreadable ({error})") from error
 
     def last_line(self, path: Path) -> SourceLine | None:
@@ -196,27 +176,16 @@ class WorkerProcess:
         number = int(found[0])
         return SourceLine(str(path), number, linecache.getline(str(path), number).strip())
 
-    def _kill_now(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-
     def _how_it_ended(self) -> str:
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self._kill_now()
+        code = self._birth.wait(timeout=5)
+        if code is None:
+            self._birth.kill()
             return "it closed the grader's channel"
         if code < 0:
-            return f"killed by {signal.Signals(-code).name}"
+            # Real-time signals have no names but the first and the last.
+            known = {-known.value: known.name for known in signal.Signals}
+            return f"killed by {known.get(code, f'signal {-code}')}"
         return f"it ended by itself (exit code {code}) before returning a result"
-
-
-_LIVE: set[int] = set()
-"""Workers that are running now; their processes are nobody's orphans."""
-_BIRTHS = threading.Lock()
-"""Held while a worker starts and while orphans are looked for, so that no newborn is taken for one."""
-_GENERATIONS = 20
-"""How often orphans are looked for: each round's victims may have had children of their own."""
 
 
 class _Drain:
@@ -250,31 +219,3 @@ class _Drain:
 def clean(data: bytes) -> str:
     """Text that is safe to show: no escape sequences, no control characters but newline and tab."""
     return _ESCAPES.sub("", data.decode("utf-8", errors="replace"))
-
-
-def _kill(pids: set[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    for pid in pids:
-        with contextlib.suppress(ChildProcessError):
-            # Ours by adoption: reaped here, or it would stay a zombie. Others are their own parents' business.
-            os.waitpid(pid, 0)
-
-
-def _become_reaper() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def _package_root() -> Path:
-    return Path(gpuprep.__file__).resolve().parent.parent
-
-
-def _environment(device: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    # One thread a worker: counts don't depend on it, and two checks at once don't fight over the cores.
-    kept.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    if device == "cpu":
-        kept["TRITON_INTERPRET"] = "1"
-        kept["CUDA_VISIBLE_DEVICES"] = ""
-    return kept

@@ -8,27 +8,26 @@ import linecache
 import random
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gpuprep
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
+from gpuprep.errors import GpuprepError, GraderFaultError, UsageError, WorkspaceError
 from gpuprep.grader import Draw, Grader
-from gpuprep.grading.answers import Asked, budget_fault, result_of
+from gpuprep.grading.answers import Asked, result_of
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from gpuprep.grading.verdict import Graded, Stop, report_of
+from gpuprep.grading.work import budget_fault
 from gpuprep.model import Case, CaseResult, Exercise, Outcome, Report, SourceLine, Tier, Timing
 from gpuprep.unstarted import is_unstarted
 
 DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0}
 """How long a learner's code may run in all, by device; on a card that includes compiling and autotuning."""
-TIMING_CAP_S = 2.0
-N_TIMED_SETS = 3
-"""One to warm up on and two to time in turn: past the L2 cache, and small enough for the card's memory."""
 
 OnEvent = Callable[[str], None]
 
@@ -61,6 +60,8 @@ def check(
         GraderFaultError: the grader itself is broken.
     """
     started = time.monotonic()
+    # Lines are shown beside faults; the file may have changed since an earlier check in this process.
+    linecache.checkcache(str(path))
     sources = _read_sources(exercise, curriculum.sources(path))
     identity: dict[str, Any] = {
         "exercise_id": exercise.id,
@@ -116,6 +117,7 @@ class _Session:
     results: list[CaseResult] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     why_no_speed: str = ""
+    why_inconclusive: str = ""
     timing: Timing | None = None
     card: str = "cpu"
     output: str = ""
@@ -124,9 +126,10 @@ class _Session:
         """Grade on the CPU, then, where nothing failed and there is a card, on the card."""
         self.on_event("starting")
         with contextlib.ExitStack() as stack:
-            # Both workers import torch while this side does, and the card's makes its context while the CPU is graded.
+            # The workers import torch while this side does, and the card's make their context while the CPU is graded.
             worker = stack.enter_context(WorkerProcess("cpu"))
-            early = stack.enter_context(WorkerProcess("cuda")) if self.device != "cpu" and _card_is_likely() else None
+            early = self.device != "cpu" and _card_is_likely()
+            on_card = [stack.enter_context(WorkerProcess("cuda")) for _ in range(2 if early else 0)]
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
             has_card = self._find_card()
@@ -134,14 +137,15 @@ class _Session:
             self.output = worker.output()
             worker.stop()
             if has_card and not (stop and stop.outcome.is_failure) and not self._has_failed:
-                on_card = early or stack.enter_context(WorkerProcess("cuda"))
-                stop = self._until_stopped(self._grade_on_card, on_card, grader, cases) or stop
-                self.output = (self.output + on_card.output())[-OUTPUT_KEPT_BYTES:]
+                learner, identity = on_card or (stack.enter_context(WorkerProcess("cuda")) for _ in range(2))
+                stop = self._until_stopped(self._grade_on_card, learner, identity, grader, cases) or stop
+                self.output = (self.output + learner.output())[-OUTPUT_KEPT_BYTES:]
         return Graded(
             results=tuple(self.results),
             tiers=frozenset(case.tier for case in cases),
             timing=self.timing,
             why_no_speed=self.why_no_speed,
+            why_inconclusive=self.why_inconclusive,
             stop=stop,
             device=self.card,
             versions=self.versions,
@@ -206,6 +210,10 @@ class _Session:
             "driver": str(driver) if driver else None,
         }
         answer = self._ask(worker, request, deadline, "while it was being imported")
+        with self._making_sense_of("the import"):
+            self._judge_import(grader, answer)
+
+    def _judge_import(self, grader: Grader, answer: dict[str, Any]) -> None:
         if answer["status"] == "missing":
             defined = ", ".join(answer["defined"]) or "nothing"
             raise _StopGradingError(
@@ -225,7 +233,7 @@ class _Session:
         args = self._inputs(grader, case)
         asked = Asked(grader, case, worker.device, args, str(self.path))
         answer = self._ask(worker, {"do": "call", "args": args, "reverse": False}, deadline, f"in case {case.name}")
-        try:
+        with self._making_sense_of(case.name):
             reversed_answer = None
             if worker.can_count and answer["status"] == "returned" and answer["work"]["programs"] > 1:
                 # Programs of a launch have no order on a card: the other order must give the same result.
@@ -233,22 +241,31 @@ class _Session:
                 reversed_answer = self._ask(worker, request, deadline, f"in case {case.name}")
             result = result_of(asked, answer, reversed_answer)
             return budget_fault(asked, answer, result) or result
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
+
+    @contextlib.contextmanager
+    def _making_sense_of(self, where: str) -> Iterator[None]:
+        """Turns an exception into the fault of whom it comes from: the grader, or the worker that answered nonsense."""
+        try:
+            yield
+        except (_StopGradingError, GpuprepError):
+            raise
+        except Exception as error:
             if _is_from_grader(error, self.curriculum.grader_path(self.exercise)):
-                raise self._fault(case.name, error) from error
+                raise self._fault(where, error) from error
+            what = f"{type(error).__name__}: {error}"
             raise _StopGradingError(
-                Outcome.CRASHED, f"the worker's answer to case {case.name} makes no sense ({error})"
+                Outcome.CRASHED, f"the worker's answer to {where} makes no sense ({what})"
             ) from error
 
-    def _inputs(self, grader: Grader, case: Case, draw_on: str = "cpu", salt: int = 0) -> tuple[Any, ...]:
+    def _inputs(self, grader: Grader, case: Case) -> tuple[Any, ...]:
         try:
-            return grader.inputs(case, Draw(case_seed(self.seed + salt, case), draw_on))
+            return grader.inputs(case, Draw(case_seed(self.seed, case)))
         except Exception as error:
             raise self._fault(case.name, error) from error
 
     def _ask(self, worker: WorkerProcess, request: dict[str, Any], deadline: float, when: str) -> dict[str, Any]:
         try:
-            return worker.ask(request, deadline=deadline, share_cuda=request["do"] == "time")
+            return worker.ask(request, deadline=deadline)
         except WorkerTimeoutError:
             limit_s = self.timeout_s or DEFAULT_LIMIT_S[worker.device]
             raise _StopGradingError(
@@ -259,32 +276,38 @@ class _Session:
                 Outcome.CRASHED, f"the process ended {when}: {error.how}", worker.last_line(self.path)
             ) from error
 
-    def _grade_on_card(self, worker: WorkerProcess, grader: Grader, cases: Sequence[Case]) -> None:
+    def _grade_on_card(
+        self, worker: WorkerProcess, identity: WorkerProcess, grader: Grader, cases: Sequence[Case]
+    ) -> None:
         self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
         timed = self._timed_case(grader, cases)
         if timed is None or self._has_failed:
             return
-        self.on_event(f"timing: {timed.name}")
-        limit_s = self.timeout_s or DEFAULT_LIMIT_S["cuda"]
-        sets = [self._inputs(grader, timed, "cuda", salt) for salt in range(N_TIMED_SETS)]
-        request = {"do": "time", "rounds": sets, "cap_s": TIMING_CAP_S}
-        answer = self._ask(worker, request, time.monotonic() + limit_s, "while it was timed")
-        # Made again: the worker had the others in its hands.
-        asked = Asked(grader, timed, "cuda", self._inputs(grader, timed, "cuda", N_TIMED_SETS - 1), str(self.path))
-        # The worker called with the trusted side's own memory, so what it did to it is seen there.
-        result = result_of(asked, {**answer, "args": sets[-1]})
-        self.results.append(result)
-        if result.outcome.is_pass:
-            from gpuprep.grading.speed import time_case
+        from gpuprep.grading.ceilings import UnstableCardError
+        from gpuprep.grading.speed import SpeedTest
 
-            self.timing = time_case(self.exercise, asked, answer["samples_ms"])
+        asked = Asked(grader, timed, "cuda", (), str(self.path))
+        deadline = time.monotonic() + (self.timeout_s or DEFAULT_LIMIT_S["cuda"])
+
+        def ask(which: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
+            return self._ask(which, request, deadline, "while it was timed")
+
+        try:
+            identity.wait_until_ready()
+            with self._making_sense_of(timed.name):
+                measured = SpeedTest(self.exercise, asked, self.seed, worker, identity, ask, self.on_event).run()
+        except UnstableCardError as error:
+            self.why_inconclusive = error.message
+            return
+        self.timing = measured.timing
+        self.results.append(measured.fault or asked.passed())
 
     def _timed_case(self, grader: Grader, cases: Sequence[Case]) -> Case | None:
         import torch
 
         free_bytes, _ = torch.cuda.mem_get_info()
-        # Every set of arguments, the worker's output, the oracle's in float64 and its comparison.
-        room = N_TIMED_SETS + 4
+        # Sets of arguments, an audited round's inputs, slots and copies, the oracle's float64 and its comparison.
+        room = 12
         speed_cases = [case for case in cases if case.tier is Tier.SPEED]
         fitting = [case for case in speed_cases if room * grader.traffic(case).bytes < free_bytes]
         if speed_cases and not fitting:
@@ -309,12 +332,8 @@ def _line(path: Path, number: int) -> SourceLine | None:
 
 
 def _is_from_grader(error: BaseException, path: Path) -> bool:
-    trace = error.__traceback__
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path:
-            return True
-        trace = trace.tb_next
-    return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(Path(frame.f_code.co_filename).resolve() == path.resolve() for frame, _ in frames)
 
 
 def _signature_problem(grader: Grader, parameters: Sequence[dict[str, Any]] | None) -> str:

@@ -36,6 +36,8 @@ class Graded:
     versions: Mapping[str, str]
     seed: int
     stdout: str
+    why_inconclusive: str = ""
+    """What on the card kept a time from being measured; else empty."""
 
     @property
     def failures(self) -> list[CaseResult]:
@@ -69,14 +71,18 @@ def report_of(graded: Graded, identity: Mapping[str, Any]) -> Report:
 
 
 def _correct(graded: Graded) -> TierResult:
-    failures = [result.outcome for result in graded.failures if not _is_about_work(result)]
+    others = [result for result in graded.failures if not _is_about_work(result) and not _is_about_speed(result)]
+    failures = [result.outcome for result in others]
     if graded.stop is not None and graded.stop.outcome.is_failure:
         failures.append(graded.stop.outcome)
     if failures:
         return TierResult(Tier.CORRECT, _first(failures))
     ran = [result for result in graded.results if result.case.tier is not Tier.WORK]
-    if any(result.outcome.is_pass for result in ran):
-        return TierResult(Tier.CORRECT, Outcome.PASSED)
+    # Somewhere every case must have run: code that can do without a card in the easy cases only has not been graded.
+    for device in {result.device for result in ran}:
+        here = [result for result in ran if result.device == device]
+        if all(result.outcome.is_pass or _is_about_speed(result) for result in here):
+            return TierResult(Tier.CORRECT, Outcome.PASSED)
     return TierResult(Tier.CORRECT, Outcome.SKIPPED, _why_skipped(graded))
 
 
@@ -99,12 +105,34 @@ def _is_about_work(result: CaseResult) -> bool:
     return result.outcome in _WORK_OUTCOMES and result.case.tier is Tier.WORK
 
 
+def _is_about_speed(result: CaseResult) -> bool:
+    # The timed case's trace and clocks; wrong values in a timed round are wrong values.
+    return result.case.tier is Tier.SPEED and result.outcome in (Outcome.BANNED_CALL, Outcome.INVALID)
+
+
 def _speed(graded: Graded) -> TierResult | None:
-    if Tier.SPEED not in graded.tiers or graded.failures or (graded.stop and graded.stop.outcome.is_failure):
+    if Tier.SPEED not in graded.tiers:
         return None
+    found = [result.outcome for result in graded.failures if _is_about_speed(result)]
+    if found:
+        return TierResult(Tier.SPEED, _first(found))
+    if graded.failures or (graded.stop and graded.stop.outcome.is_failure):
+        return None
+    if why := _why_inconclusive(graded):
+        return TierResult(Tier.SPEED, Outcome.INCONCLUSIVE, why)
     if graded.timing is None:
         return TierResult(Tier.SPEED, Outcome.SKIPPED, graded.why_no_speed or _why_skipped(graded))
-    return TierResult(Tier.SPEED, _first([figure.outcome for figure in graded.timing.figures]))
+    # Without a target every speed will do.
+    return TierResult(Tier.SPEED, _first([Outcome.PASSED, *(figure.outcome for figure in graded.timing.figures)]))
+
+
+def _why_inconclusive(graded: Graded) -> str:
+    state = graded.timing.card if graded.timing else None
+    if state is not None and state.is_spoiled:
+        return f"the card was slowing itself down ({', '.join(state.throttling)}): let it cool, then check again"
+    if state is not None and state.strangers:
+        return f"{state.strangers} other processes kept the card busy: check again when it is free"
+    return graded.why_inconclusive
 
 
 def _outcome(tiers: Sequence[TierResult]) -> Outcome:
@@ -114,7 +142,9 @@ def _outcome(tiers: Sequence[TierResult]) -> Outcome:
         return _first(decided)
     if found[Tier.CORRECT] is Outcome.SKIPPED:
         return Outcome.SKIPPED
-    return Outcome.PROVISIONAL if found.get(Tier.SPEED) is Outcome.SKIPPED else Outcome.PASSED
+    # Where a card has timed it, the interpreter's count may be missing; where there is no speed tier, it may not.
+    deciding = found.get(Tier.SPEED, found.get(Tier.WORK))
+    return Outcome.PROVISIONAL if deciding is Outcome.SKIPPED else Outcome.PASSED
 
 
 def _explanation(graded: Graded, outcome: Outcome) -> tuple[str, SourceLine | None]:
@@ -123,7 +153,12 @@ def _explanation(graded: Graded, outcome: Outcome) -> tuple[str, SourceLine | No
     if graded.stop is not None and graded.stop.outcome is outcome:
         return graded.stop.message, graded.stop.where
     if outcome is Outcome.SKIPPED:
-        return f"nothing could be graded here: {_why_skipped(graded)}", None
+        n_skipped = sum(result.outcome is Outcome.SKIPPED for result in graded.results)
+        is_some = any(result.outcome.is_pass for result in graded.results)
+        what = f"{n_skipped} cases could not" if is_some else "nothing could"
+        return f"{what} be graded here: {_why_skipped(graded)}", None
+    if why := _why_inconclusive(graded):
+        return why, None
     assert graded.timing is not None  # noqa: S101  TOO_SLOW and INCONCLUSIVE come from its figures
     missed = next(figure for figure in graded.timing.figures if figure.outcome is outcome)
     name = missed.target.figure.replace("_", " ")

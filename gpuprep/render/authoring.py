@@ -32,14 +32,14 @@ def scaffold_document(result: ScaffoldResult) -> Document:
 
 
 def stubs_page(results: Sequence[StubResult], *, width: int = WIDTH) -> Page:
-    """Every stub that changed or should, and how many didn't."""
+    """Every generated file that changed or should, and how many didn't."""
     page = Page(width)
     for result in results:
         if result.status != "unchanged":
             glyph, style = _STUB_MARKS[result.status]
             page.line((f"{glyph} {result.status}  ", style), str(result.path))
     n_unchanged = sum(result.status == "unchanged" for result in results)
-    page.line(f"{n_unchanged} of {counted(len(results), 'stub')} unchanged")
+    page.line(f"{n_unchanged} of {counted(len(results), 'file')} unchanged")
     if any(result.status == "stale" for result in results):
         page.next_command("gpuprep dev stubs")
     return page

@@ -46,9 +46,7 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
         channel.send({"ready": True, "versions": _versions(), "counting": runner.can_count, "why": runner.why_not})
         while True:
             request = channel.receive()
-            channel.send(_serve(runner, request), share_cuda=request["do"] == "time")
-            # Gives shared device memory back to the trusted side now, not when the next request replaces this one.
-            request.clear()
+            channel.send(_serve(runner, request))
     except ChannelClosedError:
         # The trusted side has what it wanted.
         _leave(0)
@@ -59,11 +57,7 @@ def _serve(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
         return runner.load(request["path"], request["function"], request["driver"])
     if request["do"] == "call":
         return runner.call(request["args"], reverse=request["reverse"])
-    if request["do"] == "time":
-        from gpuprep.worker.timing import time_calls
-
-        return time_calls(runner, request["rounds"], cap_s=request["cap_s"])
-    raise ValueError(f"unknown request {request['do']!r}")
+    return runner.stopwatch.serve(request)
 
 
 def _versions() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import inspect
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from gpuprep.channel import storage_id
 from gpuprep.counters.torch_ops import HostOps
 from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
 from gpuprep.errors import UnsupportedTritonError
+
+if TYPE_CHECKING:
+    from gpuprep.worker.stopwatch import Stopwatch
 
 Answer = dict[str, Any]
 
@@ -67,7 +71,7 @@ class Runner:
             module = _import(path, "solution")
             self._driver = _import(driver, "driver") if driver else None
         except BaseException as error:  # noqa: BLE001  whatever a learner's file throws is an answer
-            return self._raised(error, "import")
+            return self.raised(error, "import")
         found = getattr(module, function, None)
         if not callable(found):
             return {"status": "missing", "defined": sorted(_functions(module))}
@@ -90,7 +94,7 @@ class Runner:
                 # Already among the findings, with its line.
                 return {"status": "stopped", **_seen(recording, ())}
             except BaseException as error:  # noqa: BLE001  SystemExit and KeyboardInterrupt are answers too
-                return {**self._raised(error, "call"), **_seen(recording, ())}
+                return {**self.raised(error, "call"), **_seen(recording, ())}
         outputs = returned if isinstance(returned, tuple | list) else (returned,)
         seen = _seen(recording, outputs)
         if not outputs or not all(_is_plain_tensor(item) for item in outputs):
@@ -102,6 +106,13 @@ class Runner:
             "devices": [output.device.type for output in outputs],
             **seen,
         }
+
+    @functools.cached_property
+    def stopwatch(self) -> Stopwatch:
+        """Serves the speed tier's requests."""
+        from gpuprep.worker.stopwatch import Stopwatch
+
+        return Stopwatch(self)
 
     def run(self, *args: Any) -> Any:
         """One plain call, through the driver where there is one."""
@@ -121,7 +132,8 @@ class Runner:
         with host_ops.recording():
             yield Recording(host_ops=host_ops.ops)
 
-    def _raised(self, error: BaseException, during: str) -> Answer:
+    def raised(self, error: BaseException, during: str) -> Answer:
+        """What the learner's code raised, where, and what that says about it."""
         root = _root_cause(error)
         line = self._line(root.__traceback__) or self._line(error.__traceback__)
         if isinstance(root, SyntaxError) and root.filename == self.path:

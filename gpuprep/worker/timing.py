@@ -1,56 +1,44 @@
-"""Times the learner's function on a card. What it returns is a claim, like everything that leaves the worker."""
+"""Times calls on a card: distinct arguments, a cold L2, an event pair a call.
+
+What it says in the learner's worker is a claim, like everything that leaves there; `grading.audit` holds it against a
+clock of its own. The trusted side times libraries and ceilings with the same function.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from gpuprep.worker.running import Runner
 
 MIN_SAMPLES = 20
 MAX_SAMPLES = 400
 WARM_UP_S = 0.3
 SPIN_CYCLES = 400_000
 """About 0.2 ms on the device: long enough for the host to queue the call behind it, so launch latency hides."""
+STEADY = 0.005
+"""Sampling stops when the interval of the median is narrower than this share of it."""
 
 
-def time_calls(runner: Runner, rounds: Sequence[Sequence[Any]], *, cap_s: float) -> dict[str, Any]:
-    """Time calls over several distinct sets of arguments in turn.
+def sample_ms(
+    function: Callable[..., Any],
+    sets: Sequence[Sequence[Any]],
+    *,
+    cap_s: float,
+    warm_up_s: float = WARM_UP_S,
+    space_s: float = 0.0,
+) -> list[float]:
+    """Milliseconds a call, sampled until the median is steady or the cap is reached.
 
     Args:
-        runner: has the learner's file loaded.
-        rounds: sets of arguments; the first is for warming up, the others are timed in turn.
-        cap_s: stop sampling after this many seconds.
-
-    Returns:
-        `samples_ms`, and what `Runner.call` says of one more call on the last set, less the arguments.
+        function: what is timed; its result is dropped.
+        sets: sets of arguments; the first is for warming up, the others are timed in turn.
+        cap_s: stop sampling after this many seconds, once there are MIN_SAMPLES.
+        warm_up_s: how long to call before the first sample: compiling, autotuning and clocks settle.
+        space_s: rest between samples.
     """
-    from gpuprep.worker.running import move
-
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    sets = [move(args, runner.device) for args in rounds]
-    try:
-        samples = sample_ms(runner.run, sets, cap_s=cap_s)
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
-        answer = runner.call(sets[-1])
-    except BaseException as error:  # noqa: BLE001  an answer, as in Runner.call
-        return runner._raised(error, "timing")  # noqa: SLF001
-    # The arguments are the trusted side's own memory: it looks there by itself.
-    answer.pop("args", None)
-    return {**answer, "samples_ms": samples}
-
-
-def sample_ms(function: Callable[..., Any], sets: Sequence[Sequence[Any]], *, cap_s: float) -> list[float]:
-    """Milliseconds a call, cold L2, one event pair a call, sampled until the median is steady or the cap is reached."""
-    warm_until = time.monotonic() + WARM_UP_S
+    warm_until = time.monotonic() + warm_up_s
     while True:
         function(*sets[0])
         torch.cuda.synchronize()
@@ -62,25 +50,29 @@ def sample_ms(function: Callable[..., Any], sets: Sequence[Sequence[Any]], *, ca
     stop_at = time.monotonic() + cap_s
     samples: list[float] = []
     while len(samples) < MAX_SAMPLES and (len(samples) < MIN_SAMPLES or time.monotonic() < stop_at):
-        args = sets[1 + len(samples) % (len(sets) - 1)]
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        clean.sum()
-        torch.cuda._sleep(SPIN_CYCLES)  # type: ignore[no-untyped-call]  # noqa: SLF001
-        start.record()
-        result = function(*args)
-        end.record()
-        end.synchronize()
-        samples.append(start.elapsed_time(end))
-        del result
+        samples.append(_one_ms(function, sets[1 + len(samples) % (len(sets) - 1)], clean))
+        time.sleep(space_s)
         if len(samples) >= MIN_SAMPLES and len(samples) % 10 == 0 and is_steady(samples):
             break
     return samples
 
 
+def _one_ms(function: Callable[..., Any], args: Sequence[Any], clean: torch.Tensor) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    clean.sum()
+    torch.cuda._sleep(SPIN_CYCLES)  # type: ignore[no-untyped-call]  # noqa: SLF001
+    start.record()
+    result = function(*args)
+    end.record()
+    end.synchronize()
+    del result
+    return float(start.elapsed_time(end))
+
+
 def is_steady(samples: Sequence[float]) -> bool:
-    """True when the 95 % interval of the median is narrower than half a per cent of it."""
+    """True when the 95 % interval of the median is narrow enough."""
     low, median, high = median_interval(samples)
-    return (high - low) < 0.005 * median
+    return (high - low) < STEADY * median
 
 
 def median_interval(samples: Sequence[float]) -> tuple[float, float, float]:

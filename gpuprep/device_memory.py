@@ -1,0 +1,126 @@
+"""Device memory that two processes see: dedicated allocations, handed over by CUDA IPC.
+
+An IPC handle opens the *whole* allocation that it was made from, so memory from torch's caching allocator would show a
+neighbour's tensors. These allocations come straight from the driver and hold nothing else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+HANDLE_BYTES = 64
+ALIGNMENT = 512
+"""What cudaMalloc aligns to, and more than any vector load needs."""
+_LAZY_PEER_ACCESS = 1
+
+
+class DeviceMemoryError(Exception):
+    """The driver refused an allocation or a handle."""
+
+
+class _Handle(ctypes.Structure):
+    _fields_ = (("reserved", ctypes.c_ubyte * HANDLE_BYTES),)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a buffer: enough to make it again in another process."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset_bytes: int
+
+    @classmethod
+    def from_json(cls, row: dict[str, Any]) -> Place:
+        """The inverse of `dataclasses.asdict` and JSON."""
+        return cls(row["dtype"], tuple(row["shape"]), tuple(row["strides"]), row["offset_bytes"])
+
+
+class DeviceBuffer:
+    """An allocation of its own on the current card, or one that another process shares with us.
+
+    Raises:
+        DeviceMemoryError: there is not enough memory, or the handle can't be opened.
+    """
+
+    def __init__(self, n_bytes: int, *, handle: bytes | None = None) -> None:
+        self.n_bytes = max(n_bytes, 1)
+        self._is_ours = handle is None
+        self._pointer = ctypes.c_uint64()
+        if handle is None:
+            _call("cuMemAlloc_v2", ctypes.byref(self._pointer), ctypes.c_size_t(self.n_bytes))
+            return
+        opened = _Handle.from_buffer_copy(handle)
+        _call("cuIpcOpenMemHandle_v2", ctypes.byref(self._pointer), opened, ctypes.c_uint(_LAZY_PEER_ACCESS))
+
+    def handle(self) -> bytes:
+        """What another process opens this buffer with."""
+        handle = _Handle()
+        _call("cuIpcGetMemHandle", ctypes.byref(handle), self._pointer)
+        return bytes(handle.reserved)
+
+    def bytes(self) -> torch.Tensor:
+        """The whole buffer, uint8 [n_bytes]. It must not outlive the buffer."""
+        import torch
+
+        return torch.as_tensor(_Span(self._pointer.value, self.n_bytes), device="cuda")
+
+    def tensor(self, place: Place) -> torch.Tensor:
+        """The tensor at a place of this buffer."""
+        import torch
+
+        dtype = getattr(torch, place.dtype)
+        whole = self.bytes()[: self.n_bytes // ALIGNMENT * ALIGNMENT or self.n_bytes].view(dtype)
+        return whole.as_strided(place.shape, place.strides, place.offset_bytes // dtype.itemsize)
+
+    def close(self) -> None:
+        """Give the memory back, or stop seeing it. Everything queued on it must have finished."""
+        if self._pointer.value:
+            _call("cuMemFree_v2" if self._is_ours else "cuIpcCloseMemHandle", self._pointer)
+            self._pointer = ctypes.c_uint64()
+
+
+class _Span:
+    """Device memory in the form that torch, CuPy and Numba exchange."""
+
+    def __init__(self, pointer: int, n_bytes: int) -> None:
+        self.__cuda_array_interface__ = {
+            "shape": (n_bytes,),
+            "typestr": "|u1",
+            "data": (pointer, False),
+            "version": 3,
+        }
+
+
+def lay_out(tensors: Sequence[torch.Tensor], start: int = 0) -> tuple[list[Place], int]:
+    """Places for these tensors one after the other, strides kept, and the bytes that they take in all."""
+    places, end = [], start
+    for tensor in tensors:
+        places.append(Place(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), tuple(tensor.stride()), end))
+        end += _extent(tensor) * tensor.element_size()
+        end = math.ceil(end / ALIGNMENT) * ALIGNMENT
+    return places, end
+
+
+def _extent(tensor: torch.Tensor) -> int:
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def _call(name: str, *arguments: Any) -> None:
+    driver = ctypes.CDLL("libcuda.so.1")
+    code = getattr(driver, name)(*arguments)
+    if code:
+        text = ctypes.c_char_p()
+        driver.cuGetErrorString(code, ctypes.byref(text))
+        reason = text.value.decode() if text.value else f"error {code}"
+        raise DeviceMemoryError(f"{name}: {reason}")

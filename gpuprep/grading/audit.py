@@ -1,0 +1,180 @@
+"""Times the learner's function by the grader's own clock, and judges every output that was timed.
+
+A round: R calls' inputs in a fresh allocation whose handle is the starting signal, so that nothing can be computed
+early; the worker copies each result into a slot that the grader owns and has poisoned; the clock stops when the grader
+has its own copy of all R. An identity worker, which only copies, does the same with the same inputs. So
+
+    net = (T_learner(R) − T_identity(R)) / R
+
+is what the function takes, whatever clock its process reports.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gpuprep.device_memory import DeviceBuffer, Place, lay_out
+from gpuprep.grader import Draw, Grader
+from gpuprep.grading.judge import judge
+from gpuprep.grading.loading import case_seed
+from gpuprep.model import Case
+from gpuprep.worker.timing import median_interval
+
+if TYPE_CHECKING:
+    import torch
+
+MIN_ROUNDS = 12
+ROUND_MS = 3.0
+"""A round holds at least this much of the learner's GPU work, so that the host's jitter is small beside it."""
+MEMORY_SHARE = 0.5
+"""Of the card's free memory: what a round's inputs, slots and copies may take."""
+
+Ask = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the rounds found."""
+
+    net_ms: float
+    low_ms: float
+    high_ms: float
+    calls_per_round: int
+    n_rounds: int
+    wrong: str
+    """What was wrong with an output that was timed, or empty."""
+
+
+class Auditor:
+    """Audits one timed case.
+
+    Args:
+        grader: makes inputs and judges outputs.
+        case: the timed case.
+        seed: the check's; every round draws from it anew.
+        claim_ms: a call's time as the worker tells it; decides how many calls make a round.
+    """
+
+    def __init__(self, grader: Grader, case: Case, seed: int, claim_ms: float) -> None:
+        import torch
+
+        self._grader, self._case, self._seed = grader, case, seed
+        self._drawn = 0
+        args = self._draw()
+        outputs = [want.value.to(getattr(torch, want.dtype)) for want in grader.oracle(case, *args)]
+        _, call_bytes = lay_out([arg for arg in args if isinstance(arg, torch.Tensor)])
+        _, output_bytes = lay_out(outputs)
+        # Inputs, slots, our copy of them, and the oracle's float64 beside its temporaries.
+        free_bytes = torch.cuda.mem_get_info()[0] * MEMORY_SHARE - 8 * output_bytes * 4
+        fitting = int(free_bytes // (call_bytes + 2 * output_bytes + 1))
+        self.calls_per_round = max(1, min(fitting, math.ceil(ROUND_MS / max(claim_ms, 1e-3))))
+        self._places: list[list[Place]] = []
+        end = 0
+        for _ in range(self.calls_per_round):
+            places, end = lay_out(outputs, end)
+            self._places.append(places)
+        self._slots = DeviceBuffer(end)
+        self._copy = torch.empty(end, dtype=torch.uint8, device="cuda")
+
+    def run(self, learner: Ask, identity: Ask, *, n_rounds: int = MIN_ROUNDS) -> Audited:
+        """Rounds of both workers in turn.
+
+        Args:
+            learner: asks the learner's worker; raises what ends the check.
+            identity: asks the identity worker.
+            n_rounds: how many, after one that is not counted.
+        """
+        opening = {
+            "do": "audit",
+            "slots": self._slots.handle().hex(),
+            "bytes": self._slots.n_bytes,
+            "places": [[asdict(place) for place in call] for call in self._places],
+        }
+        learner(opening)
+        identity(opening)
+        differences = []
+        wrong = ""
+        for number in range(n_rounds + 1):
+            learner_ms, identity_ms, wrong = self._round(learner, identity)
+            if wrong:
+                break
+            if number:
+                differences.append(learner_ms - identity_ms)
+        per_call = [difference / self.calls_per_round for difference in differences] or [0.0]
+        low, median, high = median_interval(per_call)
+        return Audited(median, low, high, self.calls_per_round, len(differences), wrong)
+
+    def close(self) -> None:
+        """Give the slots back."""
+        self._slots.close()
+
+    def _draw(self) -> tuple[Any, ...]:
+        self._drawn += 1
+        return self._grader.inputs(self._case, Draw(case_seed(self._seed + 1000 + self._drawn, self._case), "cuda"))
+
+    def _round(self, learner: Ask, identity: Ask) -> tuple[float, float, str]:
+        sets = [self._draw() for _ in range(self.calls_per_round)]
+        with buffered(sets) as (buffer, calls):
+            go = {"do": "round", "handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
+            identity_ms = self._timed_ms(identity, go)
+            learner_ms = self._timed_ms(learner, go)
+        return learner_ms, identity_ms, self._judge(sets)
+
+    def _timed_ms(self, ask: Ask, go: dict[str, Any]) -> float:
+        import torch
+
+        # All bits set: NaN in every float format, so a slot that was not written shows.
+        self._slots.bytes().fill_(255)
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        ask(go)
+        self._copy.copy_(self._slots.bytes())
+        torch.cuda.synchronize()
+        return (time.perf_counter() - start) * 1e3
+
+    def _judge(self, sets: Sequence[tuple[Any, ...]]) -> str:
+        model = self._grader.error_model(self._case)
+        for number, (args, places) in enumerate(zip(sets, self._places, strict=True)):
+            for want, place in zip(self._grader.oracle(self._case, *args), places, strict=True):
+                found = judge(want, _view(self._copy, place), model)
+                if not found.is_right:
+                    return (
+                        f"call {number + 1} of a timed round returned {found.n_wrong} wrong elements of "
+                        f"{found.wrong.numel()}: what is timed must be computed, every time"
+                    )
+        return ""
+
+
+class buffered:  # noqa: N801  used like a function, as contextlib's own are
+    """Sets of arguments in one allocation of their own, for as long as the block lasts: (buffer, calls as JSON)."""
+
+    def __init__(self, sets: Sequence[Sequence[Any]]) -> None:
+        import torch
+
+        tensors = [arg for args in sets for arg in args if isinstance(arg, torch.Tensor)]
+        places, n_bytes = lay_out(tensors)
+        self._buffer = DeviceBuffer(n_bytes)
+        for tensor, place in zip(tensors, places, strict=True):
+            self._buffer.tensor(place).copy_(tensor)
+        torch.cuda.synchronize()
+        remaining = iter(places)
+        self._calls = [
+            [asdict(next(remaining)) if isinstance(arg, torch.Tensor) else arg for arg in args] for args in sets
+        ]
+
+    def __enter__(self) -> tuple[DeviceBuffer, list[list[Any]]]:
+        return self._buffer, self._calls
+
+    def __exit__(self, *_: object) -> None:
+        self._buffer.close()
+
+
+def _view(data: torch.Tensor, place: Place) -> torch.Tensor:
+    import torch
+
+    dtype = getattr(torch, place.dtype)
+    return data.view(dtype).as_strided(place.shape, place.strides, place.offset_bytes // dtype.itemsize)

@@ -1,0 +1,106 @@
+"""The state of the card while it is measured, and the lock that keeps our own measurements apart."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from gpuprep.grading.ceilings import cache_folder
+from gpuprep.model import CardState
+
+_NVML_THROTTLES = {
+    # Bits of nvmlClocksEventReasons. The first three mean that the card protects itself: no figure holds then.
+    0x08: "hardware slow-down",
+    0x20: "thermal limit (software)",
+    0x40: "thermal limit (hardware)",
+    0x80: "power brake",
+    0x04: "power cap",
+    0x10: "sync boost",
+    0x02: "application clocks",
+}
+_SPOILING = frozenset({0x08, 0x20, 0x40, 0x80})
+
+
+def card_state(ours: frozenset[int]) -> CardState | None:
+    """What NVML says of the current card, or None where there is no NVML.
+
+    Args:
+        ours: process ids of this check, which are no strangers on the card.
+    """
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    try:
+        return _state(pynvml, _handle(pynvml), ours)
+    except pynvml.NVMLError:
+        return None
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _handle(nvml: Any) -> Any:
+    import torch
+
+    uuid = str(torch.cuda.get_device_properties(0).uuid)
+    return nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
+
+
+def _state(nvml: Any, card: Any, ours: frozenset[int]) -> CardState:
+    def ask(name: str, *arguments: Any) -> Any:
+        # Each figure for itself: cards, drivers and containers refuse different ones.
+        try:
+            return getattr(nvml, name)(card, *arguments)
+        except (nvml.NVMLError, AttributeError):
+            return None
+
+    reasons = ask("nvmlDeviceGetCurrentClocksThrottleReasons") or 0
+    power_mw, limit_mw = ask("nvmlDeviceGetPowerUsage"), ask("nvmlDeviceGetEnforcedPowerLimit")
+    present = {process.pid for process in ask("nvmlDeviceGetComputeRunningProcesses") or ()}
+    return CardState(
+        driver=_text(nvml.nvmlSystemGetDriverVersion()),
+        sm_clock_mhz=ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
+        memory_clock_mhz=ask("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+        temperature_c=ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        power_w=None if power_mw is None else power_mw / 1e3,
+        power_limit_w=None if limit_mw is None else limit_mw / 1e3,
+        throttling=tuple(word for bit, word in _NVML_THROTTLES.items() if reasons & bit),
+        is_spoiled=any(reasons & bit for bit in _SPOILING),
+        strangers=_busy_strangers(ask, present, ours),
+    )
+
+
+def _busy_strangers(ask: Any, present: set[int], ours: frozenset[int]) -> int | None:
+    """How many processes of others kept the card's multiprocessors busy just now; None where that can't be told."""
+    if not present & ours:
+        # A container that sees the host's process ids, or none at all: our own would look like strangers.
+        return None
+    recent = ask("nvmlDeviceGetProcessUtilization", 0)
+    if recent is None:
+        return None
+    return len({sample.pid for sample in recent if sample.smUtil > 0 and sample.pid in present - ours})
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@contextlib.contextmanager
+def card_lock(uuid: str) -> Iterator[None]:
+    """Waits until no other check of this user measures on the card, and keeps them waiting."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / f"{uuid}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        # Closing releases it, and so does any death of this process.
+        os.close(descriptor)

@@ -1,0 +1,123 @@
+"""The worker's half of the speed tier: serves requests to time, trace and audit the loaded function.
+
+Arguments come as the handle of a device buffer that the trusted side owns, or, where CUDA IPC doesn't work, as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from gpuprep.device_memory import DeviceBuffer, Place
+from gpuprep.worker.timing import sample_ms
+
+if TYPE_CHECKING:
+    from gpuprep.worker.running import Runner
+
+Answer = dict[str, Any]
+
+AGAIN_WARM_UP_S = 0.02
+"""A later burst finds everything compiled; only the clocks have to come up."""
+
+
+class Stopwatch:
+    """Holds the timed arguments and the audit's slots between requests.
+
+    Args:
+        runner: has the learner's file loaded, or nothing: then every call is the identity (see `Rounds`).
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._buffer: DeviceBuffer | None = None
+        self._sets: list[list[Any]] = []
+        self._rounds: Rounds | None = None
+        # Poisoning every allocation would be timed too.
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+    def serve(self, request: dict[str, Any]) -> Answer:
+        """Answer one request; whatever the learner's code raises is an answer too."""
+        try:
+            return self._answer(request)
+        except BaseException as error:  # noqa: BLE001  as in Runner.call
+            return self._runner.raised(error, "timing")
+
+    def _answer(self, request: dict[str, Any]) -> Answer:
+        if request["do"] == "time":
+            self._take(request["sets"])
+            return {"status": "timed", "samples_ms": sample_ms(self._runner.run, self._sets, cap_s=request["cap_s"])}
+        if request["do"] == "again":
+            samples = sample_ms(self._runner.run, self._sets, cap_s=request["cap_s"], warm_up_s=AGAIN_WARM_UP_S)
+            return {"status": "timed", "samples_ms": samples}
+        if request["do"] == "forget":
+            return self._forget()
+        if request["do"] == "trace":
+            from gpuprep.worker.trace import trace_calls
+
+            return trace_calls(self._runner, self._sets, request["n_calls"])
+        if request["do"] == "audit":
+            run = self._runner.run if self._runner.function is not None else None
+            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"])
+            return {"status": "open"}
+        assert self._rounds is not None  # noqa: S101  the trusted side opens an audit before its first round
+        return self._rounds.serve(request["handle"], request["bytes"], request["calls"])
+
+    def _forget(self) -> Answer:
+        torch.cuda.synchronize()
+        self._sets = []
+        if self._buffer is not None:
+            self._buffer.close()
+        return {"status": "forgotten"}
+
+    def _take(self, sets: dict[str, Any]) -> None:
+        if "handle" not in sets:
+            from gpuprep.worker.running import move
+
+            self._sets = [move(args, "cuda") for args in sets["calls"]]
+            return
+        self._buffer = DeviceBuffer(sets["bytes"], handle=bytes.fromhex(sets["handle"]))
+        self._sets = [_arguments(self._buffer, call) for call in sets["calls"]]
+
+
+class Rounds:
+    """Serves the rounds of one audit: take the inputs, call, copy each result into its slot, say so.
+
+    The same code runs in the learner's worker and, with results that are there already, in a trusted one: the
+    difference of the two times is what the learner's function takes.
+
+    Args:
+        run: makes one call; None for the identity, which computes nothing.
+        slots: the handle of the output slots, which stay open between rounds.
+        n_bytes: their size.
+        places: one list of places a call: where each of its outputs goes.
+    """
+
+    def __init__(self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any]) -> None:
+        self._run = run
+        self._slots = DeviceBuffer(n_bytes, handle=bytes.fromhex(slots))
+        self._targets = [[self._slots.tensor(Place.from_json(row)) for row in call] for call in places]
+        # Made now, so that the identity has nothing to do in a round but the copies.
+        self._ready = [target.clone() for target in self._targets[0]] if run is None else []
+
+    def serve(self, handle: str, n_bytes: int, calls: Sequence[Sequence[Any]]) -> Answer:
+        """One round. The handle is the starting signal: nobody could see the inputs before it came."""
+        inputs = DeviceBuffer(n_bytes, handle=bytes.fromhex(handle))
+        try:
+            # All arguments first, or the host could not keep ahead of short kernels.
+            arguments = [_arguments(inputs, call) for call in calls]
+            for args, targets in zip(arguments, self._targets, strict=True):
+                returned = self._ready if self._run is None else self._run(*args)
+                outputs = returned if isinstance(returned, tuple | list) else (returned,)
+                for target, output in zip(targets, outputs, strict=True):
+                    target.copy_(output)
+            torch.cuda.synchronize()
+        finally:
+            inputs.close()
+        return {"status": "done"}
+
+
+def _arguments(buffer: DeviceBuffer, call: Sequence[Any]) -> list[Any]:
+    return [buffer.tensor(Place.from_json(arg)) if isinstance(arg, dict) else arg for arg in call]
