@@ -30,7 +30,7 @@ _EXAMPLES = """Examples:
   gpuprep hint                  a nudge; again for more
   gpuprep check --all --json    everything, for a script
 
-Exit codes: 0 passed, 1 not passed or nothing could be graded, 2 usage or set-up,
+Exit codes: 0 passed, 1 not passed or nothing gradable, 2 usage or set-up,
 3 the grader's own fault."""
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 HANDLE_BYTES = 64
 ALIGNMENT = 512
 """What cudaMalloc aligns to, and more than any vector load needs."""
+PAGE_BYTES = 2 * 2**20
+"""Other sizes may be backed by small pages once they are shared: opening 8 GiB then takes 30 ms instead of half a
+millisecond, and a kernel that streams through it runs at little more than half its speed (seen on an H200)."""
 _LAZY_PEER_ACCESS = 1
 
 
@@ -52,7 +55,7 @@ class DeviceBuffer:
     """
 
     def __init__(self, n_bytes: int, *, handle: bytes | None = None) -> None:
-        self.n_bytes = max(n_bytes, 1)
+        self.n_bytes = max(1, math.ceil(n_bytes / PAGE_BYTES)) * PAGE_BYTES
         self._is_ours = handle is None
         self._pointer = ctypes.c_uint64()
         if handle is None:
@@ -78,8 +81,7 @@ class DeviceBuffer:
         import torch
 
         dtype = getattr(torch, place.dtype)
-        whole = self.bytes()[: self.n_bytes // ALIGNMENT * ALIGNMENT or self.n_bytes].view(dtype)
-        return whole.as_strided(place.shape, place.strides, place.offset_bytes // dtype.itemsize)
+        return self.bytes().view(dtype).as_strided(place.shape, place.strides, place.offset_bytes // dtype.itemsize)
 
     def close(self) -> None:
         """Give the memory back, or stop seeing it. Everything queued on it must have finished."""

@@ -114,6 +114,11 @@ class Recording:
             for byte in range(width):
                 marks[offsets + byte] = 1
 
+    def stored_bytes(self, storage: torch.UntypedStorage) -> npt.NDArray[np.uint8] | None:
+        """1 for each byte of a storage that a kernel has stored to, 0 for the others; None where none has."""
+        marks = self._stored.get(storage.data_ptr())
+        return None if marks is None else marks[: storage.nbytes()]
+
     def stored_into(self, tensor: torch.Tensor) -> int:
         """How many distinct elements of `tensor` kernels have stored to."""
         storage = tensor.untyped_storage().data_ptr()

@@ -78,7 +78,7 @@ class Auditor:
             places, end = lay_out(outputs, end)
             self._places.append(places)
         self._slots = DeviceBuffer(end)
-        self._copy = torch.empty(end, dtype=torch.uint8, device="cuda")
+        self._copy = torch.empty(self._slots.n_bytes, dtype=torch.uint8, device="cuda")
 
     def run(self, learner: Ask, identity: Ask, *, n_rounds: int = MIN_ROUNDS) -> Audited:
         """Rounds of both workers in turn.

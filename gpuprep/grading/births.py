@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -64,8 +64,6 @@ class Birth(Protocol):
     @property
     def pid(self) -> int: ...
 
-    def wait_until_born(self, deadline: float) -> bool: ...
-
     def show_stack(self) -> None: ...
 
     def kill(self) -> None: ...
@@ -107,10 +105,6 @@ class Spawned:
         """The process id."""
         return self._process.pid
 
-    def wait_until_born(self, deadline: float) -> bool:
-        """True: there is nothing to wait for."""
-        return True
-
     def show_stack(self) -> None:
         """Make its fault handler write where it is."""
         with contextlib.suppress(ProcessLookupError):
@@ -150,12 +144,19 @@ class Forked:
 
     Closing, by whatever end of this process, is what the guardian waits for: a worker never outlives its check, and a
     learner's endless loop has no say in it.
+
+    Args:
+        lifeline: an end of a socket pair; the guardian has the other one.
+        limit_s: how long the template may take to fork.
+        on_silence: called when it did not, and gave no reason.
     """
 
-    def __init__(self, lifeline: socket.socket) -> None:
+    def __init__(self, lifeline: socket.socket, limit_s: float, on_silence: Callable[[], None]) -> None:
         become_reaper()
         self._known = children()
         self._lifeline = lifeline
+        self._born_by = time.monotonic() + limit_s
+        self._on_silence = on_silence
         self._pid = 0
         self._guardian = (0, -1)
         self._code: int | None = None
@@ -168,10 +169,12 @@ class Forked:
         """The process id; 0 before it is born."""
         return self._pid
 
-    def wait_until_born(self, deadline: float) -> bool:
+    def wait_until_born(self) -> bool:
         """False when the template did not fork: it is gone, it hangs, or it says that a fork would not be safe."""
-        while not self._pid and self._hear(deadline):
+        while not self._pid and self._hear(self._born_by):
             pass
+        if not self._pid and not self.why_not:
+            self._on_silence()
         return self._pid > 0
 
     def show_stack(self) -> None:
@@ -224,9 +227,7 @@ class Forked:
             return False
         self._lifeline.settimeout(left)
         try:
-            data, descriptors, _, _ = socket.recv_fds(
-                self._lifeline, _MESSAGE_BYTES, 1, flags=socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, _, _ = socket.recv_fds(self._lifeline, _MESSAGE_BYTES, 1, flags=socket.MSG_CMSG_CLOEXEC)
             message: Mapping[str, Any] = json.loads(data) if data else {}
         except (OSError, ValueError):
             return False

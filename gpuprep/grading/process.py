@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import os
 import re
 import secrets
+import select
 import signal
 import socket
 import threading
@@ -55,7 +57,6 @@ class WorkerProcess:
         self.versions: Mapping[str, str] = {}
         self.can_count = False
         self.why_not = ""
-        self._pool = pool
         self._begin(lambda nonce, ends: pool.fork(device, nonce, ends, is_trusted=is_trusted) if pool else None)
 
     def _begin(self, fork: Callable[[bytes, Ends], Forked | None]) -> None:
@@ -98,14 +99,11 @@ class WorkerProcess:
     def _hello(self) -> dict[str, Any]:
         deadline = time.monotonic() + START_LIMIT_S
         if isinstance(self._birth, Forked):
-            assert self._pool is not None  # noqa: S101  it made the fork
-            try:
-                if self._birth.wait_until_born(min(deadline, self._pool.birth_deadline())):
+            # No learner's code has run in it yet: whatever goes wrong now, a cold one may still go right.
+            with contextlib.suppress(WorkerDiedError, WorkerTimeoutError):
+                if self._birth.wait_until_born():
                     return self._answer(deadline)
-            except (WorkerDiedError, WorkerTimeoutError):
-                pass  # nothing of a learner's has run yet, so it is not his doing
             self.stop()
-            self._pool.distrust(self._birth)
             self._begin(lambda _nonce, _ends: None)
         return self._answer(deadline)
 
@@ -139,8 +137,8 @@ class WorkerProcess:
         if self._is_over:
             return
         self._is_over = True
-        self._channel.close()
         self._birth.end()
+        self._channel.close()
         self._drain.close()
         os.close(self._stacks)
 
@@ -195,13 +193,16 @@ class _Drain:
         self._pipe = pipe
         self._tail = b""
         self._lock = threading.Lock()
+        os.set_blocking(pipe.fileno(), False)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def kept(self) -> bytes:
-        self._thread.join(timeout=0.05)
-        with self._lock:
-            return self._tail
+        # What is in the pipe now belongs to it too; but somebody may be writing without end.
+        for _ in range(_LAST_READS):
+            if self._pipe.closed or not self._take():
+                break
+        return self._tail
 
     def close(self) -> None:
         # A process that escaped with the pipe open would keep the thread waiting; it holds nothing else, so leave it.
@@ -210,10 +211,23 @@ class _Drain:
             self._pipe.close()
 
     def _run(self) -> None:
-        descriptor = self._pipe.fileno()
-        while chunk := os.read(descriptor, 1 << 16):
-            with self._lock:
-                self._tail = (self._tail + chunk)[-OUTPUT_KEPT_BYTES:]
+        readable = select.poll()
+        readable.register(self._pipe, select.POLLIN)
+        while readable.poll() and self._take() != b"":
+            pass
+
+    def _take(self) -> bytes | None:
+        """Keep what is in the pipe; None where that is nothing, b"" at its end."""
+        with self._lock:
+            try:
+                chunk = os.read(self._pipe.fileno(), 1 << 16)
+            except BlockingIOError:
+                return None
+            self._tail = (self._tail + chunk)[-OUTPUT_KEPT_BYTES:]
+            return chunk
+
+
+_LAST_READS = 64
 
 
 def clean(data: bytes) -> str:

@@ -20,6 +20,7 @@ from gpuprep.errors import GpuprepError, GraderFaultError, UsageError, Workspace
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Asked, result_of
 from gpuprep.grading.loading import case_seed, load_grader
+from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.grading.work import budget_fault
@@ -40,6 +41,7 @@ def check(
     device: str = "auto",
     timeout_s: float | None = None,
     on_event: OnEvent | None = None,
+    pool: WarmPool | None = None,
 ) -> Report:
     """Grade one file.
 
@@ -50,6 +52,7 @@ def check(
         device: `auto` uses a card where there is one, `cpu` ignores it, `cuda` insists on it.
         timeout_s: how long the learner's code may run on each device; DEFAULT_LIMIT_S where None.
         on_event: gets a few words whenever something starts.
+        pool: forks the workers, which are started cold without it. The verdict does not depend on it.
 
     Returns:
         The verdict. Nothing that the learner's code does raises.
@@ -74,7 +77,7 @@ def check(
         return Report(
             outcome=Outcome.NOT_STARTED, message="the stub has not been changed yet", **identity
         ).with_elapsed(time.monotonic() - started)
-    session = _Session(exercise, curriculum, path, device, timeout_s, on_event or (lambda _: None))
+    session = _Session(exercise, curriculum, path, device, timeout_s, on_event or (lambda _: None), pool)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
 
 
@@ -113,6 +116,7 @@ class _Session:
     device: str
     timeout_s: float | None
     on_event: OnEvent
+    pool: WarmPool | None = None
     seed: int = field(default_factory=lambda: secrets.randbits(48))
     results: list[CaseResult] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -127,9 +131,9 @@ class _Session:
         self.on_event("starting")
         with contextlib.ExitStack() as stack:
             # The workers import torch while this side does, and the card's make their context while the CPU is graded.
-            worker = stack.enter_context(WorkerProcess("cpu"))
+            worker = stack.enter_context(WorkerProcess("cpu", self.pool))
             early = self.device != "cpu" and _card_is_likely()
-            on_card = [stack.enter_context(WorkerProcess("cuda")) for _ in range(2 if early else 0)]
+            on_card = [stack.enter_context(worker) for worker in self._card_workers()] if early else []
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
             has_card = self._find_card()
@@ -137,7 +141,7 @@ class _Session:
             self.output = worker.output()
             worker.stop()
             if has_card and not (stop and stop.outcome.is_failure) and not self._has_failed:
-                learner, identity = on_card or (stack.enter_context(WorkerProcess("cuda")) for _ in range(2))
+                learner, identity = on_card or (stack.enter_context(worker) for worker in self._card_workers())
                 stop = self._until_stopped(self._grade_on_card, learner, identity, grader, cases) or stop
                 self.output = (self.output + learner.output())[-OUTPUT_KEPT_BYTES:]
         return Graded(
@@ -152,6 +156,11 @@ class _Session:
             seed=self.seed,
             stdout=self.output,
         )
+
+    def _card_workers(self) -> Iterator[WorkerProcess]:
+        """The learner's, and the one that holds the identity against it, which runs our code only."""
+        yield WorkerProcess("cuda", self.pool)
+        yield WorkerProcess("cuda", self.pool, is_trusted=True)
 
     @property
     def _has_failed(self) -> bool:

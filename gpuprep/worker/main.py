@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import os
@@ -43,10 +44,13 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
         from gpuprep.worker.running import Runner
 
         runner = Runner(device)
-        channel.send({"ready": True, "versions": _versions(), "counting": runner.can_count, "why": runner.why_not})
+        channel.send({"ready": True, "versions": versions(), "counting": runner.can_count, "why": runner.why_not})
         while True:
             request = channel.receive()
-            channel.send(_serve(runner, request))
+            answer = _serve(runner, request)
+            # What was printed belongs to this answer, and whoever has it may kill this process.
+            _flush()
+            channel.send(answer)
     except ChannelClosedError:
         # The trusted side has what it wanted.
         _leave(0)
@@ -60,7 +64,7 @@ def _serve(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
     return runner.stopwatch.serve(request)
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     found = {"python": sys.version.split()[0]}
     for package in ("torch", "triton", "numpy"):
         try:
@@ -72,6 +76,12 @@ def _versions() -> dict[str, str]:
 
 def _leave(code: int) -> None:
     # Not sys.exit: the learner's atexit hooks and threads have no say in how the worker ends.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A learner may have closed them, or put something else in their place.
+        with contextlib.suppress(Exception):
+            stream.flush()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from gpuprep.device_memory import DeviceBuffer, Place
-from gpuprep.worker.timing import sample_ms
+from gpuprep.worker.timing import WARM_UP_S, sample_ms
 
 if TYPE_CHECKING:
     from gpuprep.worker.running import Runner
@@ -46,11 +46,13 @@ class Stopwatch:
             return self._runner.raised(error, "timing")
 
     def _answer(self, request: dict[str, Any]) -> Answer:
-        if request["do"] == "time":
-            self._take(request["sets"])
-            return {"status": "timed", "samples_ms": sample_ms(self._runner.run, self._sets, cap_s=request["cap_s"])}
-        if request["do"] == "again":
-            samples = sample_ms(self._runner.run, self._sets, cap_s=request["cap_s"], warm_up_s=AGAIN_WARM_UP_S)
+        if request["do"] in ("time", "again"):
+            warm_up_s = AGAIN_WARM_UP_S
+            if request["do"] == "time":
+                self._take(request["sets"])
+                warm_up_s = WARM_UP_S
+            cap_s, space_s = request["cap_s"], request["space_s"]
+            samples = sample_ms(self._runner.run, self._sets, cap_s=cap_s, warm_up_s=warm_up_s, space_s=space_s)
             return {"status": "timed", "samples_ms": samples}
         if request["do"] == "forget":
             return self._forget()

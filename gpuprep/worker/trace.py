@@ -234,4 +234,3 @@ def answer_of(measured: Sequence[tuple[Trace, int]]) -> dict[str, Any]:
             {"busy_ns": trace.busy_ns, "span_ns": trace.span_ns, "host_ns": host_ns} for trace, host_ns in measured
         ],
     }
-

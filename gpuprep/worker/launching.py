@@ -1,0 +1,356 @@
+"""The learner's side of witnessed work: writes down what host code does around its kernels, as a recipe.
+
+A recipe is data, small enough to read and dull enough to trust nothing in it:
+
+    functions   each kernel, and each jit function that one of them names: source text, and what its global names mean
+    steps       in order: allocations, copies, arithmetic on single elements, launches
+    outputs     where the returned tensors lie
+
+Storages are numbered, those of the arguments first. One that host code filled in a way that no step describes comes
+with its contents as they are when a step first needs it. The counting worker follows the recipe on inputs that this
+process never saw, so contents and numbers that were made from these inputs are worth nothing there.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import functools
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gpuprep.channel import storage_id
+
+MAX_STEPS = 10_000
+"""Launches and host operations of one call that are written down; no honest call comes near."""
+
+_ALLOCATIONS = frozenset("empty empty_like empty_strided new_empty new_empty_strided".split())
+_FILLS = frozenset("zeros zeros_like new_zeros full full_like new_full".split())
+ARITHMETIC = frozenset("add sub mul div neg sqrt rsqrt reciprocal maximum minimum".split())
+"""What host code may compute on single elements, and the counting worker repeats."""
+
+
+class _UnwritableError(Exception):
+    """Something that a recipe has no words for."""
+
+
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """Every tensor in nested lists, tuples and dicts, in order."""
+    if isinstance(value, torch.Tensor):
+        yield value
+        return
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return
+    for item in value:
+        yield from tensors_in(item)
+
+
+class Trail:
+    """What one call does, as it does it.
+
+    Args:
+        args: the call's arguments.
+    """
+
+    def __init__(self, args: Sequence[Any]) -> None:
+        self.why_not = ""
+        """The first thing that could not be written down; empty while the recipe is whole."""
+        self._steps: list[dict[str, Any]] = []
+        self._functions: list[dict[str, Any]] = []
+        self._places: dict[int, int] = {}
+        self._numbers: dict[int, int] = {}
+        # Kept alive, so that no later storage or function takes the identity of one that is gone.
+        self._kept: list[Any] = []
+        self._is_launching = False
+        self._launched: dict[str, Any] | None = None
+        for tensor in tensors_in(args):
+            if storage_id(tensor) not in self._numbers:
+                self._number(tensor)
+
+    def recipe(self, outputs: Sequence[Any]) -> dict[str, Any]:
+        """All of it, when the call is over.
+
+        Args:
+            outputs: the tensors that came back.
+        """
+        places: list[Any] = []
+        with self._noting():
+            places = [self._tensor(output) for output in outputs]
+        steps = [
+            {**step, "contents": _uint8(step["contents"])} if "contents" in step else step for step in self._steps
+        ]
+        return {"functions": self._functions, "steps": steps, "outputs": places, "why_not": self.why_not}
+
+    @contextmanager
+    def launching(self, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
+        """Around a launch. One that raises is struck out again: what a caller catches and does instead is what counts."""
+        if self._is_launching:
+            yield
+            return
+        with self._noting():
+            self._launched = self._launch(kernel, args, kwargs)
+        self._is_launching = True
+        try:
+            yield
+        except BaseException:
+            if self._launched is not None:
+                self._steps.remove(self._launched)
+            raise
+        finally:
+            self._is_launching = False
+            self._launched = None
+
+    def note_grid(self, grid: Sequence[Any]) -> None:
+        """The grid of the launch that is going on, as the interpreter works it out."""
+        if self._launched is not None:
+            self._launched["grid"] = [int(size) for size in grid]
+
+    def note_operation(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any) -> None:
+        """A torch operation of host code, just done.
+
+        Args:
+            name: `aten.empty_like.default`.
+            args: its operands.
+            kwargs: its options.
+            result: what came of it.
+        """
+        if self._is_launching or not isinstance(result, torch.Tensor):
+            return
+        library, _, rest = name.partition(".")
+        packet = rest.partition(".")[0]
+        with self._noting():
+            if library != "aten":
+                return
+            if packet in _ALLOCATIONS:
+                self._make(result)
+            elif packet in _FILLS:
+                self._make(result, _first_element(result))
+            elif packet == "clone" and self._knows(args[0]):
+                self._note("copy", self._tensor(args[0]), result)
+            elif all(tensor.numel() <= 1 for tensor in tensors_in([args, result])):
+                self._note_small(packet, args, kwargs, result)
+
+    def _note_small(self, packet: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: torch.Tensor) -> None:
+        is_in_place = packet.endswith("_")
+        if is_in_place and not self._knows(result):
+            return
+        operation = packet.removesuffix("_")
+        if operation == "zero":
+            self._note("copy", 0, result)
+        elif operation in ("copy", "fill"):
+            self._note("copy", self._operand(args[1]), result)
+        elif operation == "_to_copy":
+            self._note("copy", self._operand(args[0]), result)
+        elif operation in ARITHMETIC and not kwargs:
+            self._note("compute", [operation, *map(self._operand, args)], result)
+
+    def _note(self, verb: str, what: Any, result: torch.Tensor) -> None:
+        if not self._knows(result):
+            self._make(result)
+        self._add({verb: what, "into": self._tensor(result)})
+
+    def _operand(self, value: Any) -> Any:
+        return self._tensor(value) if isinstance(value, torch.Tensor) else self._plain(value)
+
+    def _launch(self, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in kwargs.items() if name in kernel.arg_names}
+        try:
+            bound = inspect.getcallargs(kernel.fn, *args, **given)
+        except TypeError as error:
+            raise _UnwritableError(f"a launch whose arguments don't fit ({error})") from error
+        values = {name: self._argument(name, value) for name, value in bound.items()}
+        step = {"launch": self._function(kernel), "grid": [], "args": values}
+        self._add(step)
+        return step
+
+    def _argument(self, name: str, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return {"tensor": self._tensor(value)}
+        if type(value) is tuple:
+            return {"tuple": [self._argument(f"{name}[{place}]", item) for place, item in enumerate(value)]}
+        try:
+            return self._plain(value)
+        except _UnwritableError as error:
+            raise _UnwritableError(f"argument {name} is {error}") from None
+
+    def _plain(self, value: Any) -> Any:
+        """A value that means the same in another process."""
+        import triton.language as tl
+
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if type(value) is tl.dtype:
+            return {"dtype": value.name}
+        if isinstance(value, tl.constexpr):
+            return {"constexpr": self._plain(value.value)}
+        if type(value) is tuple:
+            return {"tuple": [self._plain(item) for item in value]}
+        if _is_kernel(value):
+            return {"function": self._function(value)}
+        if isinstance(value, ModuleType):
+            if value.__name__ in ("triton", "triton.language", "triton.language.math", "math"):
+                return {"module": value.__name__}
+            raise _UnwritableError(f"module {value.__name__}")
+        raise _UnwritableError(f"a {type(value).__name__}")
+
+    def _function(self, kernel: Any) -> int:
+        place = self._places.get(id(kernel))
+        if place is None:
+            source, line, names = _source(kernel.fn)
+            path = inspect.getsourcefile(kernel.fn) or ""
+            meanings: dict[str, Any] = {}
+            described = {
+                "name": kernel.fn.__name__, "source": source, "line": line, "path": path, "globals": meanings
+            }  # fmt: skip
+            place = self._places[id(kernel)] = len(self._functions)
+            self._functions.append(described)
+            self._kept.append(kernel)
+            # Afterwards: functions may name each other, and themselves.
+            for name in sorted(names & kernel.fn.__globals__.keys()):
+                try:
+                    meanings[name] = self._plain(kernel.fn.__globals__[name])
+                except _UnwritableError as error:
+                    meanings[name] = {"other": str(error)}
+        return place
+
+    def _tensor(self, tensor: torch.Tensor) -> list[Any]:
+        number = self._numbers.get(storage_id(tensor))
+        if number is None:
+            storage = tensor.untyped_storage()
+            contents = ctypes.string_at(storage.data_ptr(), storage.nbytes()) if storage.nbytes() else b""
+            number = self._number(tensor)
+            self._add({"make": number, "contents": contents})
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        return [number, dtype, list(tensor.shape), list(tensor.stride()), tensor.storage_offset()]
+
+    def _make(self, tensor: torch.Tensor, fill: str | None = None) -> None:
+        if self._knows(tensor):
+            return
+        dtype, n_bytes = str(tensor.dtype).removeprefix("torch."), tensor.untyped_storage().nbytes()
+        self._add({"make": self._number(tensor), "bytes": n_bytes, "dtype": dtype, "fill": fill})
+
+    def _knows(self, tensor: Any) -> bool:
+        return isinstance(tensor, torch.Tensor) and storage_id(tensor) in self._numbers
+
+    def _number(self, tensor: torch.Tensor) -> int:
+        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+            raise _UnwritableError(f"a {tensor.layout} tensor on {tensor.device}")
+        number = self._numbers[storage_id(tensor)] = len(self._numbers)
+        self._kept.append(tensor.untyped_storage())
+        return number
+
+    def _add(self, step: dict[str, Any]) -> None:
+        if len(self._steps) >= MAX_STEPS:
+            raise _UnwritableError(f"more than {MAX_STEPS} launches and host operations in one call")
+        self._steps.append(step)
+
+    @contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
+        except _UnwritableError as error:
+            self.why_not = self.why_not or str(error)
+
+
+class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, trail: Trail) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._trail = trail
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self._trail.note_operation(str(func), args, kwargs or {}, result)
+        return result
+
+
+_trails: list[Trail] = []
+"""The trail of the call that is going on, if one is."""
+
+
+@contextmanager
+def following(args: Sequence[Any]) -> Iterator[Trail]:
+    """Writes down what happens until the block is left.
+
+    Enter it before the counters' own recording: what that sees of the stack must look as it does without us.
+
+    Args:
+        args: the arguments of the call that is about to be made.
+    """
+    _hook_launches()
+    trail = Trail(args)
+    _trails.append(trail)
+    try:
+        with _Mode(trail):
+            yield trail
+    finally:
+        _trails.pop()
+
+
+def _hook_launches() -> None:
+    from triton.runtime import interpreter
+
+    if getattr(interpreter.InterpretedFunction.run, "is_followed", False):
+        return
+    interpreter.InterpretedFunction.run = _followed(interpreter.InterpretedFunction.run)
+    set_grid_dim = interpreter.InterpreterBuilder.set_grid_dim
+
+    def noted_grid_dim(builder: Any, *grid: Any) -> Any:
+        if _trails:
+            _trails[-1].note_grid(grid)
+        return set_grid_dim(builder, *grid)
+
+    interpreter.InterpreterBuilder.set_grid_dim = noted_grid_dim
+
+
+def _followed(original: Callable[..., Any]) -> Callable[..., Any]:
+    def run(kernel: Any, *args: Any, grid: Any, warmup: bool, **kwargs: Any) -> Any:
+        if warmup or not _trails:
+            return original(kernel, *args, grid=grid, warmup=warmup, **kwargs)
+        with _trails[-1].launching(kernel, args, kwargs):
+            return original(kernel, *args, grid=grid, warmup=warmup, **kwargs)
+
+    run.is_followed = True  # type: ignore[attr-defined]
+    return run
+
+
+def _is_kernel(value: Any) -> bool:
+    from triton.runtime.interpreter import InterpretedFunction
+
+    return isinstance(value, InterpretedFunction)
+
+
+@functools.cache
+def _source(function: Callable[..., Any]) -> tuple[str, int, set[str]]:
+    """Text, first line, and the names that aren't the function's own."""
+    try:
+        lines, first = inspect.getsourcelines(function)
+        source = textwrap.dedent("".join(lines))
+        (definition,) = ast.parse(source).body
+    except (OSError, TypeError, SyntaxError, ValueError) as error:
+        raise _UnwritableError(f"{function.__name__} has no source text ({error})") from error
+    assert isinstance(definition, ast.FunctionDef)  # noqa: S101  what else has triton.jit taken
+    definition.decorator_list = []
+    names = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
+    own = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return source, first, names - own - {node.arg for node in ast.walk(definition) if isinstance(node, ast.arg)}
+
+
+def _first_element(tensor: torch.Tensor) -> str | None:
+    """Its bytes in hex; None where there is no element."""
+    return ctypes.string_at(tensor.data_ptr(), tensor.element_size()).hex() if math.prod(tensor.shape) else None
+
+
+def _uint8(contents: bytes) -> torch.Tensor:
+    return torch.frombuffer(bytearray(contents), dtype=torch.uint8) if contents else torch.empty(0, dtype=torch.uint8)

@@ -1,0 +1,264 @@
+"""Kernels from source text, with nothing in reach but Triton's language.
+
+The text was sent by a process that nobody trusts. What a kernel may say is an allow-list: kinds of syntax, names, and
+attributes; names mean `tl`, numbers and the other functions that came along. Python's own ways out of a namespace
+(imports, underscores, `getattr`, exceptions with their frames) are not on the list.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import triton
+import triton.language as tl
+from triton.runtime import interpreter
+from triton.runtime.interpreter import InterpretedFunction
+
+MAX_SOURCE = 200_000
+"""Characters of one function."""
+
+_SYNTAX = (
+    *(ast.FunctionDef, ast.arguments, ast.arg, ast.Return, ast.Pass, ast.Expr, ast.Assert),
+    *(ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr),
+    *(ast.For, ast.While, ast.If, ast.IfExp, ast.Break, ast.Continue, ast.ListComp, ast.comprehension),
+    *(ast.BoolOp, ast.BinOp, ast.UnaryOp, ast.Compare, ast.boolop, ast.operator, ast.unaryop, ast.cmpop),
+    *(ast.Call, ast.keyword, ast.Starred, ast.Attribute, ast.Subscript, ast.Slice, ast.Name, ast.expr_context),
+    *(ast.Constant, ast.Tuple, ast.List, ast.JoinedStr, ast.FormattedValue),
+)
+_BUILTINS: dict[str, Any] = {
+    **{function.__name__: function for function in (abs, all, any, divmod, enumerate, len, max, min, pow, range)},
+    **{function.__name__: function for function in (bool, float, int, isinstance, list, reversed, round, slice, sum)},
+    **{"tuple": tuple, "zip": zip, "print": lambda *_args, **_options: None},
+}
+_WAYS_OUT = frozenset(
+    "eval exec compile open input getattr setattr delattr hasattr vars dir globals locals type object super memoryview "
+    "breakpoint exit quit help classmethod staticmethod property".split()
+)
+"""Builtins that no kernel can use on a card either."""
+_RESERVED = ("interpreter_semantic", "_InterpreterComparison")
+"""What Triton's own rewriting puts into a kernel's code."""
+_LANGUAGE = frozenset("constexpr range static_range pointer_type block_type dtype const condition PropagateNan".split())
+"""Public names of `tl` that are neither functions nor dtypes."""
+_ATTRIBUTES = frozenset(
+    "math language cdiv next_power_of_2 dtype shape type value element_ty scalar numel primitive_bitwidth nbytes "
+    "block_shape strides load store gather scatter ALL NONE TRITON_MAX_TENSOR_NUMEL pi e tau inf nan".split()
+)
+"""Attributes of values that a kernel meets, and of the modules that it may name."""
+_MODULES: dict[str, Any] = {
+    "triton": SimpleNamespace(cdiv=triton.cdiv, next_power_of_2=triton.next_power_of_2, language=tl),
+    "triton.language": tl,
+    "triton.language.math": tl.math,
+    "math": SimpleNamespace(pi=math.pi, e=math.e, tau=math.tau, inf=math.inf, nan=math.nan),
+}
+_DTYPES = {value.name: value for value in vars(tl).values() if type(value) is tl.dtype}
+
+
+class ForbiddenError(Exception):
+    """The text does what no kernel can do on a card."""
+
+
+class UnfollowedError(Exception):
+    """The text may be a good kernel; it can't be run here."""
+
+
+class _SandboxedFunction(InterpretedFunction):  # type: ignore[misc]
+    """A jit function whose rewritten code is at hand, so that Triton looks for no source file."""
+
+    def __init__(self, plain: Any, rewritten: Any) -> None:
+        super().__init__(plain)
+        self._rewritten = rewritten
+
+    def rewrite(self) -> Any:
+        return self._rewritten
+
+
+@functools.lru_cache(maxsize=16)
+def _compiled_json(text: str) -> tuple[Any, ...]:
+    return _compile_all(json.loads(text))
+
+
+def compiled(functions: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """Functions that can be launched, from their descriptions in a recipe.
+
+    Args:
+        functions: `name`, `source`, `line` and `path` of each, and `globals`: what its free names mean.
+
+    Raises:
+        ForbiddenError: one of them is no kernel.
+        UnfollowedError: one of them uses something that isn't known here.
+    """
+    return _compiled_json(json.dumps(functions))
+
+
+def decoded(value: Any, functions: Sequence[Any]) -> Any:
+    """A plain value of a recipe: a number, a string, a dtype, a function, a tuple of such.
+
+    Raises:
+        UnfollowedError: it is something else.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    ((kind, what),) = value.items()
+    if kind == "dtype" and what in _DTYPES:
+        return _DTYPES[what]
+    if kind == "constexpr":
+        return tl.constexpr(decoded(what, functions))
+    if kind == "tuple":
+        return tuple(decoded(item, functions) for item in what)
+    if kind == "module" and what in _MODULES:
+        return _MODULES[what]
+    if kind == "function":
+        return functions[_place(what, functions)]
+    raise UnfollowedError(str(what))
+
+
+def _compile_all(described: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    definitions = [_checked(function) for function in described]
+    made: list[Any] = []
+    namespaces: list[dict[str, Any]] = []
+    for function, definition in zip(described, definitions, strict=True):
+        namespace = _namespace(function, definition)
+        namespaces.append(namespace)
+        plain = _executed(definition, function["path"], namespace)
+        rewritten = interpreter.ASTTransformer().visit(ast.Module(body=[definition], type_ignores=[]))
+        made.append(_SandboxedFunction(plain, _executed(rewritten.body[0], function["path"], namespace)))
+    for function, namespace in zip(described, namespaces, strict=True):
+        # Last, when all are there: functions may name each other, and themselves.
+        for name, value in function["globals"].items():
+            if isinstance(value, dict) and "function" in value:
+                namespace[name] = decoded(value, made)
+    return tuple(made)
+
+
+def _checked(function: Mapping[str, Any]) -> ast.FunctionDef:
+    source, line, path = function["source"], function["line"], function["path"]
+    if type(source) is not str or type(line) is not int or type(path) is not str or not 0 < line < 2**24:
+        raise TypeError("a function without its text")
+    if len(source) > MAX_SOURCE:
+        raise UnfollowedError(f"{len(source)} characters of source text")
+    try:
+        (definition,) = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UnfollowedError(f"source text that is no function ({error})") from error
+    if not isinstance(definition, ast.FunctionDef) or definition.name != function["name"]:
+        raise UnfollowedError("source text that is another function's")
+    definition.decorator_list = []
+    ast.increment_lineno(definition, line - 1)
+    _Inspection(definition, function["globals"]).visit(definition)
+    return definition
+
+
+class _Inspection(ast.NodeVisitor):
+    """Goes through a function and stops at the first thing that isn't on the list."""
+
+    def __init__(self, definition: ast.FunctionDef, meanings: Mapping[str, Any]) -> None:
+        nodes = list(ast.walk(definition))
+        self._own = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        self._own |= {node.arg for node in nodes if isinstance(node, ast.arg)}
+        self._known = self._own | meanings.keys()
+        self._foreign = {
+            name: str(value["other"]) for name, value in meanings.items() if isinstance(value, dict) and "other" in value
+        }
+        self._definition = definition
+
+    def generic_visit(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Global | ast.Nonlocal):
+            raise ForbiddenError(f"line {node.lineno}: an import or a global statement in a kernel")
+        if not isinstance(node, _SYNTAX):
+            raise UnfollowedError(f"{type(node).__name__} in a kernel")
+        super().generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802  NodeVisitor's naming
+        if node is not self._definition:
+            raise UnfollowedError(f"a function {node.name} inside a kernel")
+        self._check_name(node.name)
+        self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> None:
+        self._check_name(node.arg)
+        self.generic_visit(node)
+
+    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+        self._check_name(node.id)
+        if node.id in _WAYS_OUT - self._known:
+            raise ForbiddenError(f"line {node.lineno}: {node.id}() in a kernel")
+        if node.id in self._foreign.keys() - self._own:
+            raise UnfollowedError(f"{node.id}, which is {self._foreign[node.id]}")
+
+    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+        if node.attr.startswith("__"):
+            raise ForbiddenError(f"line {node.lineno}: .{node.attr} in a kernel")
+        if not isinstance(node.ctx, ast.Load):
+            raise UnfollowedError(f"an assignment to .{node.attr}")
+        if node.attr not in _attributes():
+            raise UnfollowedError(f".{node.attr}, which isn't known here")
+        self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:  # noqa: N802
+        if not isinstance(node.ctx, ast.Load):
+            raise UnfollowedError("an assignment to an element")
+        self.generic_visit(node)
+
+    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+        root: ast.AST = node.func
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if isinstance(root, ast.Name) and self._foreign.get(root.id, "").startswith("module "):
+            raise ForbiddenError(f"line {node.lineno}: a call of {ast.unparse(node.func)} in a kernel")
+        for keyword in node.keywords:
+            # `_semantic` and `member` are how the interpreter's own wrappers hand things on.
+            if keyword.arg is None or keyword.arg.startswith("_") or keyword.arg == "member":
+                raise UnfollowedError(f"a call with {keyword.arg or '**'}")
+        self.generic_visit(node)
+
+    def _check_name(self, name: str) -> None:
+        if name.startswith("__") or name in _RESERVED:
+            raise ForbiddenError(f"{name} in a kernel")
+
+
+@functools.cache
+def _attributes() -> frozenset[str]:
+    functions = {
+        name
+        for module in (tl, tl.math)
+        for name, value in vars(module).items()
+        if tl.core.is_builtin(value) or isinstance(value, InterpretedFunction) or type(value) is tl.dtype
+    }
+    methods = {name for name in dir(tl.tensor) if not name.startswith("_")}
+    questions = {name for name in dir(tl.dtype) if name.startswith("is_")}
+    return _ATTRIBUTES | _LANGUAGE | questions | {name for name in functions | methods if not name.startswith("_")}
+
+
+def _namespace(function: Mapping[str, Any], definition: ast.FunctionDef) -> dict[str, Any]:
+    namespace: dict[str, Any] = {name: getattr(interpreter, name) for name in _RESERVED if hasattr(interpreter, name)}
+    # The interpreter looks for `tl` among a kernel's globals; here it is under a key that no kernel can spell.
+    namespace.update({"triton.language": tl, "__builtins__": _BUILTINS, "__name__": "kernels"})
+    for name, value in function["globals"].items():
+        if name in namespace or not name.isidentifier():
+            raise ForbiddenError(f"{name} in a kernel")
+        if not isinstance(value, dict) or not {"function", "other"} & value.keys():
+            namespace[name] = decoded(value, ())
+    return namespace
+
+
+def _executed(definition: ast.FunctionDef, path: str, namespace: dict[str, Any]) -> Any:
+    tree = ast.fix_missing_locations(ast.Module(body=[definition], type_ignores=[]))
+    into: dict[str, Any] = {}
+    try:
+        # Names and annotations of the signature are evaluated here: they passed the inspection with the rest.
+        exec(compile(tree, path, "exec", dont_inherit=True), namespace, into)  # noqa: S102
+    except Exception as error:
+        raise UnfollowedError(f"{definition.name} can't be defined here ({error})") from error
+    return into[definition.name]
+
+
+def _place(value: Any, items: Sequence[Any]) -> int:
+    if type(value) is not int or not 0 <= value < len(items):
+        raise ValueError(f"{value!r} where the number of a function belongs")
+    return value

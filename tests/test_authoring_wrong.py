@@ -1,0 +1,97 @@
+"""The outcomes that wrong solutions declare, and where the files lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpuprep import curriculum as curricula
+from gpuprep.authoring.wrong import expected_outcomes, wrong_files
+from gpuprep.curriculum import Curriculum
+from gpuprep.errors import CurriculumError
+from gpuprep.model import Exercise, Outcome
+
+CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
+FILES = [path for exercise in CURRICULUM.exercises for path in wrong_files(CURRICULUM, exercise)]
+ENOUGH = 6
+"""Wrong solutions that each exercise has at least."""
+
+
+def declared(tmp_path: Path, text: str, *, on_card: bool = False, suffix: str = ".py") -> frozenset[Outcome]:
+    path = tmp_path / f"wrong{suffix}"
+    path.write_text(text)
+    return expected_outcomes(path, on_card=on_card)
+
+
+@pytest.mark.parametrize(
+    ("text", "outcomes"),
+    [
+        ("# expect: RACE\n", {Outcome.RACE}),
+        ("# expect: RACE|WRONG_VALUES\n", {Outcome.RACE, Outcome.WRONG_VALUES}),
+        ("#expect: RACE | WRONG_VALUES  \n", {Outcome.RACE, Outcome.WRONG_VALUES}),
+        ("// expect: OUT_OF_BOUNDS\n", {Outcome.OUT_OF_BOUNDS}),
+        ("# Why.\n# expect: RACE\n", {Outcome.RACE}),
+        ("# expect: RACE", {Outcome.RACE}),
+    ],
+)
+def test_declared_outcomes(tmp_path: Path, text: str, outcomes: set[Outcome]) -> None:
+    """The header names one outcome or several, in either language's comments."""
+    assert declared(tmp_path, text) == outcomes
+
+
+def test_what_a_card_sees(tmp_path: Path) -> None:
+    """On a card its own line counts where there is one; elsewhere it says nothing."""
+    text = "# expect: PROVISIONAL\n# expect-gpu: WRONG_VALUES\n"
+    assert declared(tmp_path, text) == {Outcome.PROVISIONAL}
+    assert declared(tmp_path, text, on_card=True) == {Outcome.WRONG_VALUES}
+    assert declared(tmp_path, "# expect: RACE\n", on_card=True) == {Outcome.RACE}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "import torch\n",
+        "# expects: RACE\n",
+        "# expect: \n",
+        "# expect: WRONG\n",
+        "# expect: RACE|\n",
+        "# expect: RACE|SLOW\n",
+        "# expect: race\n",
+        "# expect-gpu: RACE\n",
+        "import torch\n\n\n# expect: RACE\n",
+        "x = '# expect: RACE'\n",
+    ],
+)
+def test_nothing_declared(tmp_path: Path, text: str) -> None:
+    """A file that declares nothing, or no outcome that exists, is named with its line."""
+    with pytest.raises(CurriculumError, match=r"wrong\.py:1: "):
+        declared(tmp_path, text)
+
+
+def test_files_of_an_exercise(curriculum: Curriculum) -> None:
+    """A folder's Python files in order; an exercise without a folder has none."""
+    exercise = curriculum.exercise("ex_01")
+    files = wrong_files(curriculum, exercise)
+    assert list(files) == sorted(files)
+    assert {path.parent.name for path in files} == {exercise.slug}
+    assert wrong_files(curricula.Curriculum(Path("/nowhere"), "", (), (), ()), exercise) == ()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_wrong_file_declares_and_explains(path: Path) -> None:
+    """Every file in the checkout declares failures, or what only a card sees, and says who would write such a thing."""
+    outcomes = expected_outcomes(path, on_card=True)
+    assert all(outcome.is_failure for outcome in outcomes)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = [line for line in lines[:4] if line.startswith("# ") and "expect" not in line]
+    assert comments
+
+
+@pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
+def test_exercise_has_enough(exercise: Exercise) -> None:
+    """At least six wrong solutions, with several outcomes among them."""
+    files = wrong_files(CURRICULUM, exercise)
+    assert len(files) >= ENOUGH
+    assert len(frozenset().union(*(expected_outcomes(path) for path in files))) >= 3
