@@ -287,6 +287,19 @@ def doctor(as_json: cli_dev.AsJson = False) -> None:
     raise typer.Exit(0 if checkup.is_healthy else GpuprepError.exit_code)
 
 
+@app.command(cls=QuickCommand, rich_help_panel=SET_UP)
+def calibrate(as_json: cli_dev.AsJson = False) -> None:
+    """Measure what this card can do. The first timed check does it by itself."""
+    from gpuprep.practice.calibration import calibrate_card
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import calibration_page
+
+    with terminal.status("calibrate") as on_event:
+        on_event("measuring copies and matmuls")
+        calibration = calibrate_card()
+    terminal.answer(calibration_page(calibration), machine.calibrate(calibration), as_json=as_json)
+
+
 def main() -> NoReturn:
     """Runs the command. What a person can mend becomes a line and a next step; our own bugs keep their traceback."""
     try:

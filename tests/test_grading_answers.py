@@ -542,7 +542,7 @@ class FakeWorker:
     loaded: ClassVar[dict[str, Any]] = {}
     called: ClassVar[dict[str, Any]] = {}
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, *_: object, **__: object) -> None:
         assert device == "cpu"
 
     def __enter__(self) -> FakeWorker:

@@ -292,7 +292,7 @@ def environment(device: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     # One thread a worker: counts don't depend on it, and two checks at once don't fight over the cores.
     kept.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
-    if device == "cpu":
+    if device != "cuda":
         kept["TRITON_INTERPRET"] = "1"
         kept["CUDA_VISIBLE_DEVICES"] = ""
     return kept

@@ -137,7 +137,8 @@ class _Session:
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
             has_card = self._find_card()
-            stop = self._until_stopped(self._grade_on, worker, grader, [c for c in cases if "cpu" in c.devices])
+            with _one_thread():
+                stop = self._until_stopped(self._grade_on, worker, grader, [c for c in cases if "cpu" in c.devices])
             self.output = worker.output()
             worker.stop()
             if has_card and not (stop and stop.outcome.is_failure) and not self._has_failed:
@@ -328,6 +329,19 @@ class _Session:
         return GraderFaultError(
             f"{path}: {where}: {type(error).__name__}: {error}", next_step=f"gpuprep dev check {self.exercise.id}"
         )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Torch without its threads: for cases this small they take longer to gather than to compute."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _card_is_likely() -> bool:

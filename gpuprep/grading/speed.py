@@ -149,8 +149,8 @@ class SpeedTest:
         if answer["status"] == "untraced":
             self._notes.append(f"kernels were not traced: {answer['why']}")
             return None
-        fault = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS)
-        return None if fault is None else self.asked.failed(fault.outcome, fault.message)
+        faults = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS)
+        return self.asked.failed(faults[0].outcome, faults[0].message) if faults else None
 
     def _audit(self) -> tuple[Audited | None, CaseResult | None]:
         self.on_event("auditing the time")

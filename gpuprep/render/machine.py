@@ -14,7 +14,7 @@ from gpuprep.render.overview import goals
 
 if TYPE_CHECKING:
     from gpuprep.errors import GpuprepError
-    from gpuprep.render.views import Checkup, HintShown, Overview, ReproScript, SolutionShown, Standing, Tally
+    from gpuprep.render.views import Calibration, Checkup, HintShown, Overview, ReproScript, SolutionShown, Standing, Tally
     from gpuprep.workspace import InitResult, ResetResult
 
 VERSION = 1
@@ -134,6 +134,18 @@ def doctor(checkup: Checkup) -> Document:
         {"name": item.name, "status": item.status, "detail": item.detail, "fix": item.fix} for item in checkup.items
     ]
     return document("doctor", is_healthy=checkup.is_healthy, items=items)
+
+
+def calibrate(calibration: Calibration) -> Document:
+    """The ceilings that shares are taken of; GB is 10⁹ bytes, a TFLOP/s 10¹² operations."""
+    ceilings = calibration.ceilings
+    return document(
+        "calibrate",
+        card=ceilings.card,
+        copy_gb_per_s=ceilings.copy_gb_per_s,
+        matmul_tflop_per_s=dict(ceilings.matmul_tflop_per_s),
+        elapsed_s=calibration.elapsed_s,
+    )
 
 
 def init(result: InitResult) -> Document:

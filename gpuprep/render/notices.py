@@ -1,4 +1,4 @@
-"""The answers of the small commands: `init`, `hint`, `reset`, `solution`, `repro`, `doctor`."""
+"""The answers of the small commands: `init`, `hint`, `reset`, `solution`, `repro`, `doctor`, `calibrate`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpuprep.render.layout import INDENT, WIDTH, Page, Part
 
 if TYPE_CHECKING:
     from gpuprep.curriculum import Curriculum
-    from gpuprep.render.views import Checkup, HintShown, ReproScript, SolutionShown
+    from gpuprep.render.views import Calibration, Checkup, HintShown, ReproScript, SolutionShown
     from gpuprep.workspace import InitResult, ResetResult
 
 Display = Callable[[Path], str]
@@ -126,4 +126,18 @@ def doctor_page(checkup: Checkup, *, width: int = WIDTH) -> Page:
         page.next_command("gpuprep next")
     else:
         page.next_command("gpuprep doctor", "once that is mended")
+    return page
+
+
+def calibration_page(calibration: Calibration, *, width: int = WIDTH) -> Page:
+    """The ceilings that shares are taken of."""
+    page = Page(width)
+    ceilings = calibration.ceilings
+    page.line((ceilings.card, "strong"))
+    rows: list[list[Part]] = [[("copy", "quiet"), f"{ceilings.copy_gb_per_s:.0f} GB/s, read plus written"]]
+    for dtype, rate in ceilings.matmul_tflop_per_s.items():
+        rows.append([(f"{dtype} matmul", "quiet"), f"{rate:.0f} TFLOP/s"])
+    page.table(rows, "<<")
+    page.prose(f"Measured in {calibration.elapsed_s:.1f} s. Targets are shares of these.")
+    page.next_command("gpuprep check")
     return page

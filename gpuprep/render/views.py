@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -163,3 +163,23 @@ class ScaffoldResult(Protocol):
     def exercise(self) -> Exercise: ...
     @property
     def created(self) -> Sequence[Path]: ...
+
+
+class Ceilings(Protocol):
+    """Rates of one card (`grading.ceilings`)."""
+
+    @property
+    def card(self) -> str: ...
+    @property
+    def copy_gb_per_s(self) -> float: ...
+    @property
+    def matmul_tflop_per_s(self) -> Mapping[str, float]: ...
+
+
+class Calibration(Protocol):
+    """Ceilings measured now (`practice.calibration`)."""
+
+    @property
+    def ceilings(self) -> Ceilings: ...
+    @property
+    def elapsed_s(self) -> float: ...

@@ -151,6 +151,7 @@ class Cupti:
         self._lent: dict[int, Any] = {}
         self._free: list[Any] = []
         self._filled: list[tuple[int, int]] = []
+        self._n_foreign = 0
         # Kept for as long as the process lives: CUPTI may call them at any time.
         self._callbacks = (_Requested(self._lend), _Completed(self._take_back))
 
@@ -161,6 +162,7 @@ class Cupti:
             CuptiError: CUPTI refuses; nothing is recorded then.
         """
         self._filled.clear()
+        self._n_foreign = 0
         # Each time: torch's profiler registers its own, and the last one registered gets the records.
         self._call("cuptiActivityRegisterCallbacks", *self._callbacks)
         enabled: list[int] = []
@@ -185,6 +187,8 @@ class Cupti:
         filled, self._filled = self._filled, []
         found = [activity for address, n_bytes in filled for activity in self._read(address, n_bytes)]
         self._free.extend(self._lent.pop(address) for address, _ in filled)
+        if self._n_foreign:
+            raise CuptiError("another profiler in this process records as well")
         n_lost = ctypes.c_size_t()
         self._call("cuptiActivityGetNumDroppedRecords", None, 0, ctypes.byref(n_lost))
         if n_lost.value:
@@ -204,7 +208,10 @@ class Cupti:
         n_records[0] = 0
 
     def _take_back(self, _context: int, _stream: int, address: int, _room: int, n_bytes: int) -> None:
-        self._filled.append((address, n_bytes))
+        if address in self._lent:
+            self._filled.append((address, n_bytes))
+        else:
+            self._n_foreign += 1
 
     def _read(self, buffer: int, n_bytes: int) -> Iterator[Activity]:
         record = ctypes.c_void_p()

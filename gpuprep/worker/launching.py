@@ -13,21 +13,18 @@ process never saw, so contents and numbers that were made from these inputs are 
 
 from __future__ import annotations
 
-import ast
 import ctypes
-import functools
 import inspect
 import math
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpuprep.channel import storage_id
+from gpuprep.worker.glossary import Glossary, UnwritableError
 
 MAX_STEPS = 10_000
 """Launches and host operations of one call that are written down; no honest call comes near."""
@@ -36,10 +33,6 @@ _ALLOCATIONS = frozenset("empty empty_like empty_strided new_empty new_empty_str
 _FILLS = frozenset("zeros zeros_like new_zeros full full_like new_full".split())
 ARITHMETIC = frozenset("add sub mul div neg sqrt rsqrt reciprocal maximum minimum".split())
 """What host code may compute on single elements, and the counting worker repeats."""
-
-
-class _UnwritableError(Exception):
-    """Something that a recipe has no words for."""
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
@@ -66,10 +59,9 @@ class Trail:
         self.why_not = ""
         """The first thing that could not be written down; empty while the recipe is whole."""
         self._steps: list[dict[str, Any]] = []
-        self._functions: list[dict[str, Any]] = []
-        self._places: dict[int, int] = {}
+        self._glossary = Glossary()
         self._numbers: dict[int, int] = {}
-        # Kept alive, so that no later storage or function takes the identity of one that is gone.
+        # Kept alive, so that no later storage takes the identity of one that is gone.
         self._kept: list[Any] = []
         self._is_launching = False
         self._launched: dict[str, Any] | None = None
@@ -86,14 +78,12 @@ class Trail:
         places: list[Any] = []
         with self._noting():
             places = [self._tensor(output) for output in outputs]
-        steps = [
-            {**step, "contents": _uint8(step["contents"])} if "contents" in step else step for step in self._steps
-        ]
-        return {"functions": self._functions, "steps": steps, "outputs": places, "why_not": self.why_not}
+        steps = [{**step, "contents": _uint8(step["contents"])} if "contents" in step else step for step in self._steps]
+        return {"functions": self._glossary.functions, "steps": steps, "outputs": places, "why_not": self.why_not}
 
     @contextmanager
     def launching(self, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Around a launch. One that raises is struck out again: what a caller catches and does instead is what counts."""
+        """Around a launch. One that raises is struck out again: if that is caught, something else did its work."""
         if self._is_launching:
             yield
             return
@@ -160,16 +150,16 @@ class Trail:
         self._add({verb: what, "into": self._tensor(result)})
 
     def _operand(self, value: Any) -> Any:
-        return self._tensor(value) if isinstance(value, torch.Tensor) else self._plain(value)
+        return self._tensor(value) if isinstance(value, torch.Tensor) else self._glossary.value(value)
 
     def _launch(self, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in kwargs.items() if name in kernel.arg_names}
         try:
             bound = inspect.getcallargs(kernel.fn, *args, **given)
         except TypeError as error:
-            raise _UnwritableError(f"a launch whose arguments don't fit ({error})") from error
+            raise UnwritableError(f"a launch whose arguments don't fit ({error})") from error
         values = {name: self._argument(name, value) for name, value in bound.items()}
-        step = {"launch": self._function(kernel), "grid": [], "args": values}
+        step = {"launch": self._glossary.function(kernel), "grid": [], "args": values}
         self._add(step)
         return step
 
@@ -179,49 +169,9 @@ class Trail:
         if type(value) is tuple:
             return {"tuple": [self._argument(f"{name}[{place}]", item) for place, item in enumerate(value)]}
         try:
-            return self._plain(value)
-        except _UnwritableError as error:
-            raise _UnwritableError(f"argument {name} is {error}") from None
-
-    def _plain(self, value: Any) -> Any:
-        """A value that means the same in another process."""
-        import triton.language as tl
-
-        if value is None or type(value) in (bool, int, float, str):
-            return value
-        if type(value) is tl.dtype:
-            return {"dtype": value.name}
-        if isinstance(value, tl.constexpr):
-            return {"constexpr": self._plain(value.value)}
-        if type(value) is tuple:
-            return {"tuple": [self._plain(item) for item in value]}
-        if _is_kernel(value):
-            return {"function": self._function(value)}
-        if isinstance(value, ModuleType):
-            if value.__name__ in ("triton", "triton.language", "triton.language.math", "math"):
-                return {"module": value.__name__}
-            raise _UnwritableError(f"module {value.__name__}")
-        raise _UnwritableError(f"a {type(value).__name__}")
-
-    def _function(self, kernel: Any) -> int:
-        place = self._places.get(id(kernel))
-        if place is None:
-            source, line, names = _source(kernel.fn)
-            path = inspect.getsourcefile(kernel.fn) or ""
-            meanings: dict[str, Any] = {}
-            described = {
-                "name": kernel.fn.__name__, "source": source, "line": line, "path": path, "globals": meanings
-            }  # fmt: skip
-            place = self._places[id(kernel)] = len(self._functions)
-            self._functions.append(described)
-            self._kept.append(kernel)
-            # Afterwards: functions may name each other, and themselves.
-            for name in sorted(names & kernel.fn.__globals__.keys()):
-                try:
-                    meanings[name] = self._plain(kernel.fn.__globals__[name])
-                except _UnwritableError as error:
-                    meanings[name] = {"other": str(error)}
-        return place
+            return self._glossary.value(value)
+        except UnwritableError as error:
+            raise UnwritableError(f"argument {name} is {error}") from None
 
     def _tensor(self, tensor: torch.Tensor) -> list[Any]:
         number = self._numbers.get(storage_id(tensor))
@@ -244,21 +194,21 @@ class Trail:
 
     def _number(self, tensor: torch.Tensor) -> int:
         if tensor.layout != torch.strided or tensor.device.type != "cpu":
-            raise _UnwritableError(f"a {tensor.layout} tensor on {tensor.device}")
+            raise UnwritableError(f"a {tensor.layout} tensor on {tensor.device}")
         number = self._numbers[storage_id(tensor)] = len(self._numbers)
         self._kept.append(tensor.untyped_storage())
         return number
 
     def _add(self, step: dict[str, Any]) -> None:
         if len(self._steps) >= MAX_STEPS:
-            raise _UnwritableError(f"more than {MAX_STEPS} launches and host operations in one call")
+            raise UnwritableError(f"more than {MAX_STEPS} launches and host operations in one call")
         self._steps.append(step)
 
     @contextmanager
     def _noting(self) -> Iterator[None]:
         try:
             yield
-        except _UnwritableError as error:
+        except UnwritableError as error:
             self.why_not = self.why_not or str(error)
 
 
@@ -323,28 +273,6 @@ def _followed(original: Callable[..., Any]) -> Callable[..., Any]:
 
     run.is_followed = True  # type: ignore[attr-defined]
     return run
-
-
-def _is_kernel(value: Any) -> bool:
-    from triton.runtime.interpreter import InterpretedFunction
-
-    return isinstance(value, InterpretedFunction)
-
-
-@functools.cache
-def _source(function: Callable[..., Any]) -> tuple[str, int, set[str]]:
-    """Text, first line, and the names that aren't the function's own."""
-    try:
-        lines, first = inspect.getsourcelines(function)
-        source = textwrap.dedent("".join(lines))
-        (definition,) = ast.parse(source).body
-    except (OSError, TypeError, SyntaxError, ValueError) as error:
-        raise _UnwritableError(f"{function.__name__} has no source text ({error})") from error
-    assert isinstance(definition, ast.FunctionDef)  # noqa: S101  what else has triton.jit taken
-    definition.decorator_list = []
-    names = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
-    own = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    return source, first, names - own - {node.arg for node in ast.walk(definition) if isinstance(node, ast.arg)}
 
 
 def _first_element(tensor: torch.Tensor) -> str | None:

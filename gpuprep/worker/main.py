@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpuprep.worker.running import Runner
+    from gpuprep.worker.witness import Witness
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,7 +25,7 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
     Args:
         descriptor: the inherited end of the channel.
         nonce: hex of the channel's nonce.
-        device: `cpu` (Triton kernels run in the interpreter) or `cuda`.
+        device: `cpu` (Triton kernels run in the interpreter), `cuda`, or `witness` (which runs recipes, and no file).
         parent: process id of the trusted side; the worker dies with it.
         stacks: a file that the Python stack is written to at a crash, and at a SIGUSR1.
     """
@@ -41,13 +42,11 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
     end = socket.socket(fileno=descriptor)
     channel = Channel(end, bytes.fromhex(nonce))
     try:
-        from gpuprep.worker.running import Runner
-
-        runner = Runner(device)
+        runner = _runner(device)
         channel.send({"ready": True, "versions": versions(), "counting": runner.can_count, "why": runner.why_not})
         while True:
             request = channel.receive()
-            answer = _serve(runner, request)
+            answer = runner.serve(request)
             # What was printed belongs to this answer, and whoever has it may kill this process.
             _flush()
             channel.send(answer)
@@ -56,12 +55,14 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
         _leave(0)
 
 
-def _serve(runner: Runner, request: dict[str, Any]) -> dict[str, Any]:
-    if request["do"] == "load":
-        return runner.load(request["path"], request["function"], request["driver"])
-    if request["do"] == "call":
-        return runner.call(request["args"], reverse=request["reverse"])
-    return runner.stopwatch.serve(request)
+def _runner(device: str) -> Runner | Witness:
+    if device == "witness":
+        from gpuprep.worker.witness import Witness
+
+        return Witness()
+    from gpuprep.worker.running import Runner
+
+    return Runner(device)
 
 
 def versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -21,6 +21,7 @@ from gpuprep.channel import storage_id
 from gpuprep.counters.torch_ops import HostOps
 from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
 from gpuprep.errors import UnsupportedTritonError
+from gpuprep.worker.launching import following
 
 if TYPE_CHECKING:
     from gpuprep.worker.stopwatch import Stopwatch
@@ -64,6 +65,14 @@ class Runner:
         """True where calls are run in the interpreter and counted."""
         return self._counter is not None
 
+    def serve(self, request: Mapping[str, Any]) -> Answer:
+        """Do what the trusted side asks for."""
+        if request["do"] == "load":
+            return self.load(request["path"], request["function"], request["driver"])
+        if request["do"] == "call":
+            return self.call(request["args"], reverse=request["reverse"], traced=request.get("traced", False))
+        return self.stopwatch.serve(request)
+
     def load(self, path: str, function: str, driver: str | None) -> Answer:
         """Import the learner's file, and the driver where the exercise has one."""
         self.path = path
@@ -79,13 +88,17 @@ class Runner:
         self._module = module
         return {"status": "loaded", "parameters": _parameters(found)}
 
-    def call(self, args: Sequence[Any], *, reverse: bool = False) -> Answer:
+    def call(self, args: Sequence[Any], *, reverse: bool = False, traced: bool = False) -> Answer:
         """Call the function with these arguments and report all that was seen.
 
-        The answer holds the arguments as they are afterwards, the outputs, counted work, findings and host operations.
+        The answer holds the arguments as they are afterwards, the outputs, counted work, findings and host operations;
+        with `traced`, a recipe as well that the counting worker can follow.
         """
         args = move(args, self.device)
-        with self._recording(reverse, args) as recording:
+        with (
+            following(args) if traced else contextlib.nullcontext() as trail,
+            self._recording(reverse, args) as recording,
+        ):
             try:
                 returned = self.run(*args)
                 if self.device == "cuda":
@@ -105,6 +118,7 @@ class Runner:
             "outputs": list(outputs),
             "devices": [output.device.type for output in outputs],
             **seen,
+            **({"recipe": trail.recipe(outputs)} if trail else {}),
         }
 
     @functools.cached_property

@@ -34,7 +34,10 @@ _SYNTAX = (
 _BUILTINS: dict[str, Any] = {
     **{function.__name__: function for function in (abs, all, any, divmod, enumerate, len, max, min, pow, range)},
     **{function.__name__: function for function in (bool, float, int, isinstance, list, reversed, round, slice, sum)},
-    **{"tuple": tuple, "zip": zip, "print": lambda *_args, **_options: None},
+    "tuple": tuple,
+    "zip": zip,
+    # As in a launch on a card: what a kernel prints is not the result of anything.
+    "print": lambda *_args, **_options: None,
 }
 _WAYS_OUT = frozenset(
     "eval exec compile open input getattr setattr delattr hasattr vars dir globals locals type object super memoryview "
@@ -123,7 +126,7 @@ def _compile_all(described: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
     made: list[Any] = []
     namespaces: list[dict[str, Any]] = []
     for function, definition in zip(described, definitions, strict=True):
-        namespace = _namespace(function, definition)
+        namespace = _namespace(function)
         namespaces.append(namespace)
         plain = _executed(definition, function["path"], namespace)
         rewritten = interpreter.ASTTransformer().visit(ast.Module(body=[definition], type_ignores=[]))
@@ -163,7 +166,9 @@ class _Inspection(ast.NodeVisitor):
         self._own |= {node.arg for node in nodes if isinstance(node, ast.arg)}
         self._known = self._own | meanings.keys()
         self._foreign = {
-            name: str(value["other"]) for name, value in meanings.items() if isinstance(value, dict) and "other" in value
+            name: str(value["other"])
+            for name, value in meanings.items()
+            if isinstance(value, dict) and "other" in value
         }
         self._definition = definition
 
@@ -235,7 +240,7 @@ def _attributes() -> frozenset[str]:
     return _ATTRIBUTES | _LANGUAGE | questions | {name for name in functions | methods if not name.startswith("_")}
 
 
-def _namespace(function: Mapping[str, Any], definition: ast.FunctionDef) -> dict[str, Any]:
+def _namespace(function: Mapping[str, Any]) -> dict[str, Any]:
     namespace: dict[str, Any] = {name: getattr(interpreter, name) for name in _RESERVED if hasattr(interpreter, name)}
     # The interpreter looks for `tl` among a kernel's globals; here it is under a key that no kernel can spell.
     namespace.update({"triton.language": tl, "__builtins__": _BUILTINS, "__name__": "kernels"})

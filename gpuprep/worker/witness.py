@@ -14,20 +14,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpuprep.channel import storage_id
 from gpuprep.counters.findings import Finding
 from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
 from gpuprep.errors import UnsupportedTritonError
 from gpuprep.model import Work
-from gpuprep.worker.launching import ARITHMETIC, MAX_STEPS, tensors_in
+from gpuprep.worker.launching import MAX_STEPS
+from gpuprep.worker.memory import Memory
 from gpuprep.worker.sandbox import ForbiddenError, UnfollowedError, compiled, decoded
 
 Answer = dict[str, Any]
 
-_DTYPES = frozenset(
-    "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 bool "
-    "int64 int32 int16 int8 uint64 uint32 uint16 uint8".split()
-)
 _BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
 """What reading a recipe raises that no honest worker writes."""
 
@@ -52,6 +48,10 @@ class Witness:
         """True where Triton's interpreter is one that the counters know."""
         return self._counter is not None
 
+    def serve(self, request: Mapping[str, Any]) -> Answer:
+        """Do what the trusted side asks for."""
+        return self.replay(request["recipe"], request["args"], reverse=request["reverse"])
+
     def replay(self, recipe: Mapping[str, Any], args: Sequence[Any], *, reverse: bool) -> Answer:
         """Follow a recipe.
 
@@ -65,11 +65,9 @@ class Witness:
             (its kernels aren't kernels), `unfollowed` (it is beyond this worker) or `raised`, each with a `message`.
         """
         assert self._counter is not None  # noqa: S101  the trusted side asks can_count first
-        memory = _Memory(args)
+        memory = Memory(args)
         walk = _Walk(self._counter, memory, [arg for arg in args if isinstance(arg, torch.Tensor)], reverse)
         try:
-            if recipe["why_not"]:
-                raise UnfollowedError(recipe["why_not"])
             walk.follow(compiled(recipe["functions"]), recipe["steps"])
             outputs = [memory.tensor(place) for place in recipe["outputs"]]
             stored = [memory.n_marked(place) for place in recipe["outputs"]]
@@ -83,11 +81,14 @@ class Witness:
             return {"status": "raised", "message": str(error)}
         except _BROKEN as error:
             return {"status": "broken", "message": f"{type(error).__name__}: {error}"}
-        devices = ["cpu"] * len(outputs)
         return {
-            "status": "returned", "args": list(args), "outputs": outputs, "devices": devices, **walk.seen(),
+            "status": "returned",
+            "args": list(args),
+            "outputs": outputs,
+            "devices": ["cpu"] * len(outputs),
             "stored": stored,
-        }  # fmt: skip
+            **walk.seen(),
+        }
 
 
 class _KernelError(Exception):
@@ -97,7 +98,7 @@ class _KernelError(Exception):
 class _Walk:
     """One pass through a recipe's steps."""
 
-    def __init__(self, counter: Counter, memory: _Memory, inputs: Sequence[torch.Tensor], reverse: bool) -> None:
+    def __init__(self, counter: Counter, memory: Memory, inputs: Sequence[torch.Tensor], reverse: bool) -> None:
         self._counter = counter
         self._memory = memory
         self._inputs = inputs
@@ -166,127 +167,6 @@ class _Walk:
     def _note(self, name: str, numel: int) -> None:
         if numel:
             self._host_ops.append({"name": name, "numel": numel, "path": "", "line": 0})
-
-
-class _Memory:
-    """Numbered storages, and a mark for each of their bytes."""
-
-    def __init__(self, args: Sequence[Any]) -> None:
-        self._data: dict[int, torch.Tensor] = {}
-        self._marks: dict[int, torch.Tensor] = {}
-        known = set()
-        for tensor in tensors_in(args):
-            if storage_id(tensor) not in known:
-                known.add(storage_id(tensor))
-                data = torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
-                self._add(len(self._data), data, is_marked=False)
-
-    def tensor(self, place: Sequence[Any]) -> torch.Tensor:
-        """The tensor that a recipe names by storage, dtype, shape, strides and offset."""
-        return _view(self._data, place)
-
-    def n_marked(self, place: Sequence[Any]) -> int:
-        """How many elements of that tensor are of kernels' or constants' making."""
-        if 0 in place[2]:
-            return 0
-        marks = _view(self._marks, place).contiguous().flatten().view(torch.uint8)
-        return int(marks.view(-1, _dtype(place[1]).itemsize).all(dim=1).sum())
-
-    def put(self, number: int, contents: torch.Tensor) -> None:
-        """A storage with contents that host code made."""
-        if contents.dtype != torch.uint8 or contents.dim() != 1:
-            raise TypeError("contents that aren't bytes")
-        self._add(number, contents.contiguous(), is_marked=False)
-
-    def make(self, number: int, n_bytes: int, dtype: str, fill: str | None) -> int:
-        """A new storage; how many elements were filled."""
-        element = _dtype(dtype)
-        if type(n_bytes) is not int or not 0 <= n_bytes < 2**40:
-            raise ValueError(f"a storage of {n_bytes} bytes")
-        n_elements = -(-n_bytes // element.itemsize)
-        try:
-            made = torch.empty(n_elements, dtype=element)
-        except RuntimeError as error:
-            raise UnfollowedError(f"no memory for {n_bytes} bytes") from error
-        data = torch.empty(0, dtype=torch.uint8).set_(made.untyped_storage())
-        self._add(number, data, is_marked=fill is not None)
-        if fill is None or not n_elements:
-            return 0
-        pattern = bytes.fromhex(fill)
-        if len(pattern) != element.itemsize:
-            raise ValueError(f"a {dtype} of {len(pattern)} bytes")
-        data.view(n_elements, -1).copy_(torch.frombuffer(bytearray(pattern), dtype=torch.uint8))
-        return n_elements
-
-    def copy(self, source: Any, into: Sequence[Any]) -> int:
-        """Copies a tensor into another, or a number into a single element; how many elements moved."""
-        if isinstance(source, int | float):
-            self._set(into, source, is_marked=True)
-        elif source[1] == into[1] and source[2] == into[2]:
-            for storages in (self._data, self._marks):
-                _view(storages, into).copy_(_view(storages, source))
-        else:
-            self._set(into, _single(self.tensor(source)), is_marked=self.n_marked(source) == 1)
-        return self.tensor(into).numel()
-
-    def compute(self, what: Sequence[Any], into: Sequence[Any]) -> None:
-        """Arithmetic on single elements."""
-        name, *operands = what
-        if name not in ARITHMETIC:
-            raise ValueError(f"no operation {name}")
-        are_marked = all(isinstance(operand, int | float) or self.n_marked(operand) == 1 for operand in operands)
-        values = [
-            operand if isinstance(operand, int | float) else _single(self.tensor(operand)) for operand in operands
-        ]
-        try:
-            result = getattr(torch, name)(*values)
-        except RuntimeError as error:
-            raise UnfollowedError(f"{name} on single elements: {error}") from error
-        self._set(into, result, is_marked=are_marked)
-
-    def mark(self, recording: Recording, values: Any) -> None:
-        """What a launch has stored is the kernels' own from now on."""
-        touched = {storage_id(tensor) for tensor in tensors_in(list(values))}
-        for number, data in self._data.items():
-            stored = recording.stored_bytes(data.untyped_storage()) if storage_id(data) in touched else None
-            if stored is not None:
-                self._marks[number] |= torch.from_numpy(stored[: data.numel()])
-
-    def _set(self, into: Sequence[Any], value: Any, *, is_marked: bool) -> None:
-        _single(self.tensor(into)).fill_(value)
-        number, dtype, _, _, offset = into
-        width = _dtype(dtype).itemsize
-        self._marks[number][offset * width : (offset + 1) * width] = int(is_marked)
-
-    def _add(self, number: int, data: torch.Tensor, *, is_marked: bool) -> None:
-        if type(number) is not int or number != len(self._data):
-            raise ValueError(f"storage {number} after {len(self._data)} others")
-        self._data[number] = data
-        self._marks[number] = torch.full_like(data, int(is_marked))
-
-
-def _view(storages: Mapping[int, torch.Tensor], place: Sequence[Any]) -> torch.Tensor:
-    number, dtype, shape, strides, offset = place
-    if not all(type(size) is int and 0 <= size < 2**40 for size in (number, *shape, *strides, offset)):
-        raise ValueError(f"no tensor {place}")
-    whole = torch.empty(0, dtype=_dtype(dtype)).set_(storages[number].untyped_storage())
-    try:
-        return whole.as_strided(shape, strides, offset)
-    except RuntimeError as error:
-        raise ValueError(f"a tensor outside its storage: {place}") from error
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name not in _DTYPES:
-        raise ValueError(f"no dtype {name}")
-    found: torch.dtype = getattr(torch, name)
-    return found
-
-
-def _single(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.numel() != 1:
-        raise UnfollowedError(f"an operation of host code on {tensor.numel()} elements")
-    return tensor
 
 
 def _root(error: BaseException) -> str:

@@ -1,0 +1,141 @@
+"""Witnessed work: what the counting worker saw when it did again, from kernels' source alone, what a learner's file did.
+
+The learner's worker runs the file and writes a recipe: allocations, launches with their kernels' source, where the
+outputs are. The counting worker (device `witness`), in which no host code of a learner ever runs, follows the recipe on
+inputs that were drawn afterwards. Its outputs are judged like any others, its counts are the counts, and what it can't
+follow is skipped by name.
+
+Nothing that host code knew of its own inputs is worth anything there: a result that it computed and handed over, in a
+scalar or a tensor or an argument's bits, is the result for other inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gpuprep.grader import HOST_OPS
+from gpuprep.grading.answers import Answer, Asked, result_of
+from gpuprep.grading.work import budget_fault, packet
+from gpuprep.model import CaseResult, Diagnosis, Outcome
+
+SEED_STEP = 1_000_003
+"""Added to a check's seed for the inputs that the learner's worker never sees; timed rounds use smaller steps."""
+
+Replay = Callable[[bool], Answer]
+"""Has the recipe followed, with programs in reverse order or not."""
+
+_FOLLOWED = HOST_OPS - {"aten._local_scalar_dense", "aten.item"}
+"""Host operations that a recipe can hold, or that do nothing which it would have to."""
+
+
+def unseen(args: Sequence[Any], drawn: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The arguments of a call with newly drawn tensors in place of those that the learner's worker has seen.
+
+    Args:
+        args: the call's own arguments. What is no tensor stays: launches may depend on it.
+        drawn: the same case's arguments from another seed.
+
+    Returns:
+        None where the two don't match: then a recipe for one says nothing about the other.
+    """
+    if len(args) != len(drawn):
+        return None
+    pairs = [_exchanged(old, new) for old, new in zip(args, drawn, strict=True)]
+    return None if any(pair is None for pair in pairs) else tuple(pair[0] for pair in pairs if pair)
+
+
+def _exchanged(old: Any, new: Any) -> tuple[Any] | None:
+    import torch
+
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        items = unseen(old, new)
+        return None if items is None else (type(old)(items),)
+    if isinstance(old, torch.Tensor) != isinstance(new, torch.Tensor):
+        return None
+    if not isinstance(old, torch.Tensor):
+        return (old,)
+    return (new,) if _layout(old) == _layout(new) else None
+
+
+def _layout(tensor: Any) -> tuple[Any, ...]:
+    size = tensor.untyped_storage().nbytes()
+    return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), size
+
+
+def witnessed_result(asked: Asked, told: Answer, replay: Replay) -> CaseResult:
+    """Judge a case that the learner's worker passed by what the counting worker sees.
+
+    Args:
+        asked: the case with arguments that the learner's worker has not seen.
+        told: the learner's worker's answer, with its recipe.
+        replay: asks the counting worker.
+
+    Returns:
+        A pass or failure of its own, or SKIPPED where the counting worker could not follow.
+
+    Raises:
+        ValueError: the recipe is none.
+    """
+    if why_not := told["recipe"]["why_not"]:
+        return _skipped(asked, str(why_not))
+    seen = replay(False)
+    if seen["status"] in _BEYOND:
+        return _BEYOND[seen["status"]](asked, str(seen["message"]))
+    has_order = seen["status"] == "returned" and seen["work"]["programs"] > 1
+    backwards = replay(True) if has_order else None
+    if backwards is not None and backwards["status"] in _BEYOND:
+        return _BEYOND[backwards["status"]](asked, str(backwards["message"]))
+    result = result_of(asked, seen, backwards)
+    if result.outcome is Outcome.WRONG_VALUES:
+        return _elsewhere(asked, told, result)
+    return budget_fault(asked, seen, result) or _unaccounted(asked, seen, result) or result
+
+
+def _skipped(asked: Asked, message: str) -> CaseResult:
+    return asked.failed(Outcome.SKIPPED, f"its work can't be witnessed: {message}")
+
+
+def _banned(asked: Asked, message: str, **more: Any) -> CaseResult:
+    diagnosis = Diagnosis("banned", "The right values came from outside the kernel.")
+    return asked.failed(Outcome.BANNED_CALL, message, diagnosis=diagnosis, **more)
+
+
+def _broken(_asked: Asked, message: str) -> CaseResult:
+    raise ValueError(f"a broken recipe: {message}")
+
+
+_BEYOND: Mapping[str, Callable[[Asked, str], CaseResult]] = {
+    "unfollowed": _skipped,
+    "raised": lambda asked, message: _skipped(asked, f"from its source alone, a kernel raised {message}"),
+    "forbidden": _banned,
+    "broken": _broken,
+}
+"""What is made of a recipe that leads to no outputs."""
+
+
+def _elsewhere(asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
+    """Right values where the file ran, wrong ones from its launches alone."""
+    for op in told["host_ops"]:
+        # Claimed by the learner's worker; but a skip is no pass, so a false claim gains nothing.
+        if packet(op) not in _FOLLOWED:
+            return _skipped(asked, f"host code uses {op['name']}, which can't be done again on other inputs")
+    return _banned(
+        asked,
+        "the launches alone, done again on inputs that host code has not seen, give other values: something else "
+        f"computed the result ({result.message})",
+        work=result.work,
+        budgets=result.budgets,
+    )
+
+
+def _unaccounted(asked: Asked, seen: Answer, result: CaseResult) -> CaseResult | None:
+    """Outputs that neither a kernel nor a constant wrote last: copies of inputs, tables that host code brought along."""
+    if not result.outcome.is_pass:
+        return None
+    for output, stored in zip(seen["outputs"], seen["stored"], strict=True):
+        if output.numel() != stored:
+            message = f"kernels stored {stored} of the output's {output.numel()} elements: something else wrote the rest"
+            return _banned(asked, message, work=result.work, budgets=result.budgets)
+    return None
