@@ -177,8 +177,21 @@ def judge_trace(
     banned: Collection[str] = LIBRARIES,
     *,
     own_names: Collection[str] = (),
+) -> TraceFault | None:
+    """What is wrong with a worker's trace: of all its faults, the one that hides the others."""
+    faults = trace_faults(answer, claimed_ms, n_calls, banned, own_names=own_names)
+    return min(faults, key=lambda fault: fault.outcome.precedence, default=None)
+
+
+def trace_faults(
+    answer: Mapping[str, Any],
+    claimed_ms: float,
+    n_calls: int,
+    banned: Collection[str] = LIBRARIES,
+    *,
+    own_names: Collection[str] = (),
 ) -> list[TraceFault]:
-    """Every fault that a worker's trace shows; what counts most comes first.
+    """Every fault that a worker's trace shows.
 
     Args:
         answer: with status `traced`.
@@ -191,8 +204,7 @@ def judge_trace(
         ValueError, KeyError, TypeError: no honest worker answers so.
     """
     record = TraceRecord.parse(answer, n_calls)
-    faults = [*_banned_faults(record, banned, own_names), *_time_faults(record, claimed_ms)]
-    return sorted(faults, key=lambda fault: fault.outcome.precedence)
+    return [*_banned_faults(record, banned, own_names), *_time_faults(record, claimed_ms)]
 
 
 def _banned_faults(record: TraceRecord, banned: Collection[str], own_names: Collection[str]) -> Iterator[TraceFault]:

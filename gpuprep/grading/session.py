@@ -18,17 +18,18 @@ import gpuprep
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError, GraderFaultError, UsageError, WorkspaceError
 from gpuprep.grader import Draw, Grader
-from gpuprep.grading.answers import Asked, result_of
+from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from gpuprep.grading.verdict import Graded, Stop, report_of
+from gpuprep.grading.witnessed import SEED_STEP, witnessed_result
 from gpuprep.grading.work import budget_fault
-from gpuprep.model import Case, CaseResult, Exercise, Outcome, Report, SourceLine, Tier, Timing
+from gpuprep.model import Case, CaseResult, Evidence, Exercise, Outcome, Report, SourceLine, Tier, Timing
 from gpuprep.unstarted import is_unstarted
 
-DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0}
-"""How long a learner's code may run in all, by device; on a card that includes compiling and autotuning."""
+DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0, "witness": 30.0}
+"""How long a learner's code may run in all, by device; on a card with its compiling; as `witness` each time."""
 
 OnEvent = Callable[[str], None]
 
@@ -42,6 +43,7 @@ def check(
     timeout_s: float | None = None,
     on_event: OnEvent | None = None,
     pool: WarmPool | None = None,
+    witnessed: bool = False,
 ) -> Report:
     """Grade one file.
 
@@ -53,6 +55,7 @@ def check(
         timeout_s: how long the learner's code may run on each device; DEFAULT_LIMIT_S where None.
         on_event: gets a few words whenever something starts.
         pool: forks the workers, which are started cold without it. The verdict does not depend on it.
+        witnessed: have a second worker count, one that runs no host code; without it, counts are the learner's word.
 
     Returns:
         The verdict. Nothing that the learner's code does raises.
@@ -77,7 +80,7 @@ def check(
         return Report(
             outcome=Outcome.NOT_STARTED, message="the stub has not been changed yet", **identity
         ).with_elapsed(time.monotonic() - started)
-    session = _Session(exercise, curriculum, path, device, timeout_s, on_event or (lambda _: None), pool)
+    session = _Session(exercise, curriculum, path, device, timeout_s, on_event or (lambda _: None), pool, witnessed)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
 
 
@@ -117,11 +120,14 @@ class _Session:
     timeout_s: float | None
     on_event: OnEvent
     pool: WarmPool | None = None
+    is_witnessed: bool = False
     seed: int = field(default_factory=lambda: secrets.randbits(48))
     results: list[CaseResult] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
     why_no_speed: str = ""
     why_inconclusive: str = ""
+    why_unwitnessed: str = ""
+    witness: WorkerProcess | None = None
     timing: Timing | None = None
     card: str = "cpu"
     output: str = ""
@@ -132,7 +138,9 @@ class _Session:
         with contextlib.ExitStack() as stack:
             # The workers import torch while this side does, and the card's make their context while the CPU is graded.
             worker = stack.enter_context(WorkerProcess("cpu", self.pool))
-            early = self.device != "cpu" and _card_is_likely()
+            if self.is_witnessed:
+                self.witness = stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True))
+            early = self.device != "cpu" and card_is_likely()
             on_card = [stack.enter_context(worker) for worker in self._card_workers()] if early else []
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
@@ -151,6 +159,8 @@ class _Session:
             timing=self.timing,
             why_no_speed=self.why_no_speed,
             why_inconclusive=self.why_inconclusive,
+            why_unwitnessed=self.why_unwitnessed,
+            evidence=Evidence.WITNESSED if self.is_witnessed else Evidence.SELF_REPORTED,
             stop=stop,
             device=self.card,
             versions=self.versions,
@@ -199,6 +209,8 @@ class _Session:
         self.versions.update(worker.versions)
         if worker.device == "cpu" and not worker.can_count:
             raise GraderFaultError(worker.why_not, next_step="gpuprep doctor")
+        if worker.device == "cpu" and self.witness is not None:
+            self.witness.wait_until_ready()
         deadline = time.monotonic() + (self.timeout_s or DEFAULT_LIMIT_S[worker.device])
         self._load(worker, grader, deadline)
         for place, case in enumerate(cases, start=1):
@@ -242,15 +254,32 @@ class _Session:
     def _grade_case(self, worker: WorkerProcess, grader: Grader, case: Case, deadline: float) -> CaseResult:
         args = self._inputs(grader, case)
         asked = Asked(grader, case, worker.device, args, str(self.path))
-        answer = self._ask(worker, {"do": "call", "args": args, "reverse": False}, deadline, f"in case {case.name}")
+        witness = self.witness if worker.device == "cpu" else None
+        request = {"do": "call", "args": args, "reverse": False, "traced": witness is not None}
+        answer = self._ask(worker, request, deadline, f"in case {case.name}")
         with self._making_sense_of(case.name):
             reversed_answer = None
-            if worker.can_count and answer["status"] == "returned" and answer["work"]["programs"] > 1:
+            has_order = answer["status"] == "returned" and answer["work"]["programs"] > 1
+            if worker.can_count and has_order and witness is None:
                 # Programs of a launch have no order on a card: the other order must give the same result.
                 request = {"do": "call", "args": args, "reverse": True}
                 reversed_answer = self._ask(worker, request, deadline, f"in case {case.name}")
             result = result_of(asked, answer, reversed_answer)
-            return budget_fault(asked, answer, result) or result
+            result = budget_fault(asked, answer, result) or result
+            return self._witnessed(witness, asked, answer, result) if witness and result.outcome.is_pass else result
+
+    def _witnessed(self, witness: WorkerProcess, asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
+        """What the counting worker makes of a case that the learner's worker passed."""
+
+        def ask(request: dict[str, Any]) -> Answer:
+            deadline = time.monotonic() + (self.timeout_s or DEFAULT_LIMIT_S["witness"])
+            return self._ask(witness, request, deadline, f"when case {asked.case.name} was counted again")
+
+        witnessed = witnessed_result(asked, told, self._inputs(asked.grader, asked.case, SEED_STEP), ask)
+        if witnessed.outcome is not Outcome.SKIPPED:
+            return witnessed
+        self.why_unwitnessed = witnessed.message
+        return witnessed if asked.case.tier is Tier.WORK else result
 
     @contextlib.contextmanager
     def _making_sense_of(self, where: str) -> Iterator[None]:
@@ -267,9 +296,9 @@ class _Session:
                 Outcome.CRASHED, f"the worker's answer to {where} makes no sense ({what})"
             ) from error
 
-    def _inputs(self, grader: Grader, case: Case) -> tuple[Any, ...]:
+    def _inputs(self, grader: Grader, case: Case, step: int = 0) -> tuple[Any, ...]:
         try:
-            return grader.inputs(case, Draw(case_seed(self.seed, case)))
+            return grader.inputs(case, Draw(case_seed(self.seed + step, case)))
         except Exception as error:
             raise self._fault(case.name, error) from error
 
@@ -344,7 +373,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _card_is_likely() -> bool:
+def card_is_likely() -> bool:
+    """A guess, which costs nothing but time where it is wrong."""
     # A file's existence instead of torch.cuda.is_available(), which costs the import that is to be overlapped. A wrong
     # guess costs time only.
     return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))

@@ -38,6 +38,10 @@ class Graded:
     stdout: str
     why_inconclusive: str = ""
     """What on the card kept a time from being measured; else empty."""
+    why_unwitnessed: str = ""
+    """What the counting worker could not follow, where one was asked for; else empty."""
+    evidence: Evidence = Evidence.SELF_REPORTED
+    """Who counted."""
 
     @property
     def failures(self) -> list[CaseResult]:
@@ -91,12 +95,14 @@ def _work(graded: Graded) -> TierResult | None:
         return None
     failures = [result.outcome for result in graded.failures if _is_about_work(result)]
     if failures:
-        return TierResult(Tier.WORK, _first(failures), evidence=Evidence.SELF_REPORTED)
+        return TierResult(Tier.WORK, _first(failures), evidence=graded.evidence)
     if _correct(graded).outcome.is_failure:
         return None
+    if graded.why_unwitnessed:
+        return TierResult(Tier.WORK, Outcome.SKIPPED, graded.why_unwitnessed)
     counted = [result for result in graded.results if result.case.tier is Tier.WORK]
     if counted and all(result.outcome.is_pass for result in counted):
-        return TierResult(Tier.WORK, Outcome.PASSED, evidence=Evidence.SELF_REPORTED)
+        return TierResult(Tier.WORK, Outcome.PASSED, evidence=graded.evidence)
     return TierResult(Tier.WORK, Outcome.SKIPPED, _why_skipped(graded))
 
 

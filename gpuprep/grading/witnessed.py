@@ -1,4 +1,4 @@
-"""Witnessed work: what the counting worker saw when it did again, from kernels' source alone, what a learner's file did.
+"""Witnessed work: what the counting worker saw when it did again, from kernels' source alone, what a file had done.
 
 The learner's worker runs the file and writes a recipe: allocations, launches with their kernels' source, where the
 outputs are. The counting worker (device `witness`), in which no host code of a learner ever runs, follows the recipe on
@@ -23,8 +23,8 @@ from gpuprep.model import CaseResult, Diagnosis, Outcome
 SEED_STEP = 1_000_003
 """Added to a check's seed for the inputs that the learner's worker never sees; timed rounds use smaller steps."""
 
-Replay = Callable[[bool], Answer]
-"""Has the recipe followed, with programs in reverse order or not."""
+Ask = Callable[[dict[str, Any]], Answer]
+"""Sends a request to the counting worker and waits for its answer."""
 
 _FOLLOWED = HOST_OPS - {"aten._local_scalar_dense", "aten.item"}
 """Host operations that a recipe can hold, or that do nothing which it would have to."""
@@ -64,13 +64,14 @@ def _layout(tensor: Any) -> tuple[Any, ...]:
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), size
 
 
-def witnessed_result(asked: Asked, told: Answer, replay: Replay) -> CaseResult:
+def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask) -> CaseResult:
     """Judge a case that the learner's worker passed by what the counting worker sees.
 
     Args:
-        asked: the case with arguments that the learner's worker has not seen.
-        told: the learner's worker's answer, with its recipe.
-        replay: asks the counting worker.
+        asked: the case as the learner's worker was asked it.
+        told: its answer, with its recipe.
+        drawn: the same case's arguments from another seed.
+        ask: sends a request to the counting worker.
 
     Returns:
         A pass or failure of its own, or SKIPPED where the counting worker could not follow.
@@ -78,15 +79,19 @@ def witnessed_result(asked: Asked, told: Answer, replay: Replay) -> CaseResult:
     Raises:
         ValueError: the recipe is none.
     """
+    args = unseen(asked.args, drawn)
+    if args is None:
+        return _skipped(asked, "its inputs have another layout each time they are drawn")
     if why_not := told["recipe"]["why_not"]:
         return _skipped(asked, str(why_not))
-    seen = replay(False)
-    if seen["status"] in _BEYOND:
-        return _BEYOND[seen["status"]](asked, str(seen["message"]))
+    asked = replace(asked, args=args)
+    request = {"do": "replay", "recipe": told["recipe"], "args": args}
+    seen = ask({**request, "reverse": False})
     has_order = seen["status"] == "returned" and seen["work"]["programs"] > 1
-    backwards = replay(True) if has_order else None
-    if backwards is not None and backwards["status"] in _BEYOND:
-        return _BEYOND[backwards["status"]](asked, str(backwards["message"]))
+    backwards = ask({**request, "reverse": True}) if has_order else None
+    for answer in (seen, backwards or seen):
+        if answer["status"] in _BEYOND:
+            return _BEYOND[answer["status"]](asked, str(answer["message"]))
     result = result_of(asked, seen, backwards)
     if result.outcome is Outcome.WRONG_VALUES:
         return _elsewhere(asked, told, result)
@@ -131,11 +136,13 @@ def _elsewhere(asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
 
 
 def _unaccounted(asked: Asked, seen: Answer, result: CaseResult) -> CaseResult | None:
-    """Outputs that neither a kernel nor a constant wrote last: copies of inputs, tables that host code brought along."""
+    """Outputs that neither a kernel nor a constant wrote last: copies of inputs, tables that host code made."""
     if not result.outcome.is_pass:
         return None
     for output, stored in zip(seen["outputs"], seen["stored"], strict=True):
         if output.numel() != stored:
-            message = f"kernels stored {stored} of the output's {output.numel()} elements: something else wrote the rest"
+            message = (
+                f"kernels stored {stored} of the output's {output.numel()} elements: something else wrote the rest"
+            )
             return _banned(asked, message, work=result.work, budgets=result.budgets)
     return None

@@ -93,8 +93,9 @@ class Trail:
         try:
             yield
         except BaseException:
+            # Nothing is noted while a launch is going on, so its step is the last one.
             if self._launched is not None:
-                self._steps.remove(self._launched)
+                self._steps.pop()
             raise
         finally:
             self._is_launching = False

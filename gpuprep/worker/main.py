@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpuprep.worker.running import Runner

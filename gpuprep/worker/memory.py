@@ -132,7 +132,7 @@ def _view(storages: Mapping[int, torch.Tensor], place: Sequence[Any]) -> torch.T
 
 def _dtype(name: str) -> torch.dtype:
     if name not in _DTYPES:
-        raise ValueError(f"no dtype {name}")
+        raise UnfollowedError(f"a tensor of {name}")
     found: torch.dtype = getattr(torch, name)
     return found
 

@@ -8,7 +8,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -21,9 +21,9 @@ from gpuprep.channel import storage_id
 from gpuprep.counters.torch_ops import HostOps
 from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
 from gpuprep.errors import UnsupportedTritonError
-from gpuprep.worker.launching import following
 
 if TYPE_CHECKING:
+    from gpuprep.worker.launching import Trail
     from gpuprep.worker.stopwatch import Stopwatch
 
 Answer = dict[str, Any]
@@ -65,7 +65,7 @@ class Runner:
         """True where calls are run in the interpreter and counted."""
         return self._counter is not None
 
-    def serve(self, request: Mapping[str, Any]) -> Answer:
+    def serve(self, request: dict[str, Any]) -> Answer:
         """Do what the trusted side asks for."""
         if request["do"] == "load":
             return self.load(request["path"], request["function"], request["driver"])
@@ -95,10 +95,7 @@ class Runner:
         with `traced`, a recipe as well that the counting worker can follow.
         """
         args = move(args, self.device)
-        with (
-            following(args) if traced else contextlib.nullcontext() as trail,
-            self._recording(reverse, args) as recording,
-        ):
+        with _followed(args, traced) as trail, self._recording(reverse, args) as recording:
             try:
                 returned = self.run(*args)
                 if self.device == "cuda":
@@ -167,6 +164,18 @@ class Runner:
     def _line(self, trace: TracebackType | None) -> int:
         lines = [number for frame, number in traceback.walk_tb(trace) if frame.f_code.co_filename == self.path]
         return lines[-1] if lines else 0
+
+
+@contextlib.contextmanager
+def _followed(args: Sequence[Any], is_wanted: bool) -> Iterator[Trail | None]:
+    if not is_wanted:
+        yield None
+        return
+    # Triton's interpreter comes with it.
+    from gpuprep.worker.launching import following
+
+    with following(args) as trail:
+        yield trail
 
 
 def move(args: Sequence[Any], device: str) -> list[Any]:

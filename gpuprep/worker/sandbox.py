@@ -179,7 +179,7 @@ class _Inspection(ast.NodeVisitor):
             raise UnfollowedError(f"{type(node).__name__} in a kernel")
         super().generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:  # noqa: N802  NodeVisitor's naming
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
         if node is not self._definition:
             raise UnfollowedError(f"a function {node.name} inside a kernel")
         self._check_name(node.name)
@@ -189,14 +189,14 @@ class _Inspection(ast.NodeVisitor):
         self._check_name(node.arg)
         self.generic_visit(node)
 
-    def visit_Name(self, node: ast.Name) -> None:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> None:
         self._check_name(node.id)
         if node.id in _WAYS_OUT - self._known:
             raise ForbiddenError(f"line {node.lineno}: {node.id}() in a kernel")
         if node.id in self._foreign.keys() - self._own:
             raise UnfollowedError(f"{node.id}, which is {self._foreign[node.id]}")
 
-    def visit_Attribute(self, node: ast.Attribute) -> None:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> None:
         if node.attr.startswith("__"):
             raise ForbiddenError(f"line {node.lineno}: .{node.attr} in a kernel")
         if not isinstance(node.ctx, ast.Load):
@@ -205,12 +205,12 @@ class _Inspection(ast.NodeVisitor):
             raise UnfollowedError(f".{node.attr}, which isn't known here")
         self.generic_visit(node)
 
-    def visit_Subscript(self, node: ast.Subscript) -> None:  # noqa: N802
+    def visit_Subscript(self, node: ast.Subscript) -> None:
         if not isinstance(node.ctx, ast.Load):
             raise UnfollowedError("an assignment to an element")
         self.generic_visit(node)
 
-    def visit_Call(self, node: ast.Call) -> None:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> None:
         root: ast.AST = node.func
         while isinstance(root, ast.Attribute):
             root = root.value
