@@ -300,6 +300,31 @@ def calibrate(as_json: cli_dev.AsJson = False) -> None:
     terminal.answer(calibration_page(calibration), machine.calibrate(calibration), as_json=as_json)
 
 
+@app.command(cls=QuickCommand, rich_help_panel=SET_UP)
+def pool(
+    action: Annotated[
+        Literal["start", "stop", "status"], typer.Argument(metavar="[ACTION]", help="`start`, `stop` or `status`.")
+    ] = "status",
+    as_json: cli_dev.AsJson = False,
+) -> None:
+    """Keep torch and Triton loaded in the background: a check on a CPU then takes a fraction of a second.
+
+    `start` leaves it running until nothing was checked for ten minutes. Every `check` uses it while it runs.
+    """
+    from gpuprep.grading import pool_client
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.notices import pool_page
+
+    if action == "start":
+        with terminal.status("pool") as on_event:
+            on_event("loading torch and Triton")
+            pool_client.start()
+    elif action == "stop":
+        pool_client.stop()
+    running = pool_client.status()
+    terminal.answer(pool_page(running), machine.pool(running), as_json=as_json)
+
+
 def main() -> NoReturn:
     """Runs the command. What a person can mend becomes a line and a next step; our own bugs keep their traceback."""
     try:

@@ -7,15 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
+from gpuprep.grading import pool_client
 from gpuprep.model import Exercise
 from gpuprep.practice.checking import Checked, Options, check_file, exit_code
 from gpuprep.practice.desk import Desk
 from gpuprep.render import machine, terminal
 from gpuprep.render.report import report_page, summary_page
 
+if TYPE_CHECKING:
+    from gpuprep.grading.pool import WarmPool
+
 INTERRUPTED = 130
 """What shells report for a process that Ctrl-C ended."""
+MIN_FOR_POOL = 2
+"""The first fork has to wait for the same imports as a cold start."""
 
 
 def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, has_summary: bool, as_json: bool) -> int:
@@ -25,14 +32,15 @@ def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, h
         The exit code.
     """
     done: list[Checked] = []
-    for exercise in exercises:
-        try:
-            done.append(_check_one(desk, exercise, options))
-        except KeyboardInterrupt:
-            terminal.notice(f"interrupted; nothing was recorded for {exercise.id}", style="warning")
-            return INTERRUPTED
-        if not as_json:
-            _show(desk, done[-1], options, is_first=len(done) == 1)
+    with _pool_for(exercises, options) as pool:
+        for exercise in exercises:
+            try:
+                done.append(_check_one(desk, exercise, options, pool))
+            except KeyboardInterrupt:
+                terminal.notice(f"interrupted; nothing was recorded for {exercise.id}", style="warning")
+                return INTERRUPTED
+            if not as_json:
+                _show(desk, done[-1], options, is_first=len(done) == 1)
     graded = [(checked.exercise, checked.report) for checked in done]
     unrecorded = next((checked.unrecorded for checked in done if checked.unrecorded), None)
     code = unrecorded.exit_code if unrecorded else exit_code([report for _, report in graded], options)
@@ -46,9 +54,21 @@ def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, h
     return code
 
 
-def _check_one(desk: Desk, exercise: Exercise, options: Options) -> Checked:
+@contextmanager
+def _pool_for(exercises: Sequence[Exercise], options: Options) -> Iterator[WarmPool | None]:
+    """A pool of our own where it pays: for several exercises, when none runs that could do them."""
+    if len(exercises) < MIN_FOR_POOL or (not options.needs_speed and pool_client.status()):
+        yield None
+        return
+    from gpuprep.grading.pool import WarmPool
+
+    with WarmPool() as pool:
+        yield pool
+
+
+def _check_one(desk: Desk, exercise: Exercise, options: Options, pool: WarmPool | None) -> Checked:
     with terminal.status(f"{exercise.id} {exercise.title}") as on_event, _interrupts_remembered(on_event) as tell:
-        return check_file(desk.workspace, desk.curriculum, exercise, options, on_event=tell)
+        return check_file(desk.workspace, desk.curriculum, exercise, options, on_event=tell, pool=pool)
 
 
 def _show(desk: Desk, checked: Checked, options: Options, *, is_first: bool) -> None:

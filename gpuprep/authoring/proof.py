@@ -18,6 +18,7 @@ from gpuprep.errors import CurriculumError, GpuprepError
 from gpuprep.model import Exercise, Outcome, Report, Tier
 
 OnEvent = Callable[[str], None]
+Grade = Callable[[Exercise, Path], Report]
 
 MIN_WRONG_FILES = 6
 HINTS = 3
@@ -62,12 +63,19 @@ def prove(curriculum: Curriculum, only: Sequence[Exercise] | None = None, on_eve
         only: these exercises instead of all.
         on_event: gets a few words whenever a file starts.
     """
+    from gpuprep.grading.pool import WarmPool
+    from gpuprep.grading.session import check
+
     tell = on_event or (lambda _: None)
     exercises = tuple(only or curriculum.exercises)
     items = [*_files(curriculum, exercises), *_stray(curriculum), *_stubs(curriculum, exercises), *_readme(curriculum)]
     not_graded: list[str] = []
-    with ThreadPoolExecutor(max_workers=max(1, min(4, (os.cpu_count() or 2)))) as pool:
-        jobs = [pool.submit(job) for exercise in exercises for job in _jobs(curriculum, exercise, tell)]
+
+    def grade(exercise: Exercise, path: Path) -> Report:
+        return check(exercise, curriculum, path, pool=pool)
+
+    with WarmPool() as pool, ThreadPoolExecutor(max_workers=max(1, min(4, (os.cpu_count() or 2)))) as threads:
+        jobs = [threads.submit(job) for exercise in exercises for job in _jobs(curriculum, exercise, tell, grade)]
         for job in jobs:
             found, skipped = job.result()
             items.extend(found)
@@ -133,12 +141,12 @@ def _readme(curriculum: Curriculum) -> Iterator[ProofItem]:
         yield ProofItem("table is current", result.path.name, is_current, detail)
 
 
-def _jobs(curriculum: Curriculum, exercise: Exercise, tell: OnEvent) -> Iterator[Callable[[], Found]]:
+def _jobs(curriculum: Curriculum, exercise: Exercise, tell: OnEvent, grade: Grade) -> Iterator[Callable[[], Found]]:
     yield lambda: _guarded(exercise, lambda: _grader_is_sharp(curriculum, exercise))
-    yield lambda: _guarded(exercise, lambda: _stub_is_not_started(curriculum, exercise, tell))
-    yield lambda: _guarded(exercise, lambda: _reference_passes(curriculum, exercise, tell))
+    yield lambda: _guarded(exercise, lambda: _stub_is_not_started(curriculum, exercise, tell, grade))
+    yield lambda: _guarded(exercise, lambda: _reference_passes(curriculum, exercise, tell, grade))
     for path in wrong_files(curriculum, exercise):
-        yield lambda path=path: _guarded(exercise, lambda: _wrong_is_rejected(curriculum, exercise, path, tell))  # type: ignore[misc]
+        yield lambda path=path: _guarded(exercise, lambda: _wrong_is_rejected(exercise, path, tell, grade))  # type: ignore[misc]
 
 
 def _guarded(exercise: Exercise, job: Callable[[], Found]) -> Found:
@@ -179,28 +187,24 @@ def _parameters(path: Path, function: str) -> list[str] | None:
     return None
 
 
-def _stub_is_not_started(curriculum: Curriculum, exercise: Exercise, tell: OnEvent) -> Found:
-    from gpuprep.grading.session import check
-
+def _stub_is_not_started(curriculum: Curriculum, exercise: Exercise, tell: OnEvent, grade: Grade) -> Found:
     stub = curriculum.stub_path(exercise)
     tell(f"{exercise.id}: the stub")
-    untouched = check(exercise, curriculum, stub)
+    untouched = grade(exercise, stub)
     with tempfile.TemporaryDirectory(prefix="gpuprep-") as folder:
         # With a line added it is no longer equal to the stub: now it must say so by itself, with NotImplementedError.
         touched_path = Path(folder) / stub.name
         touched_path.write_text(stub.read_text(encoding="utf-8") + "\n_touched = True\n", encoding="utf-8")
-        touched = check(exercise, curriculum, touched_path)
+        touched = grade(exercise, touched_path)
     return [
         ProofItem("stub is NOT_STARTED", exercise.id, report.outcome is Outcome.NOT_STARTED, _said(report))
         for report in (untouched, touched)
     ], []
 
 
-def _reference_passes(curriculum: Curriculum, exercise: Exercise, tell: OnEvent) -> Found:
-    from gpuprep.grading.session import check
-
+def _reference_passes(curriculum: Curriculum, exercise: Exercise, tell: OnEvent, grade: Grade) -> Found:
     tell(f"{exercise.id}: the reference")
-    report = check(exercise, curriculum, curriculum.reference_path(exercise))
+    report = grade(exercise, curriculum.reference_path(exercise))
     skipped = [f"{exercise.id}: {tier.tier}: {tier.reason}" for tier in report.tiers if tier.outcome is Outcome.SKIPPED]
     items = [ProofItem("reference passes", exercise.id, report.outcome.is_pass, _said(report))]
     speed = report.tier(Tier.SPEED)
@@ -209,11 +213,9 @@ def _reference_passes(curriculum: Curriculum, exercise: Exercise, tell: OnEvent)
     return items, skipped
 
 
-def _wrong_is_rejected(curriculum: Curriculum, exercise: Exercise, path: Path, tell: OnEvent) -> Found:
-    from gpuprep.grading.session import check
-
+def _wrong_is_rejected(exercise: Exercise, path: Path, tell: OnEvent, grade: Grade) -> Found:
     tell(f"{exercise.id}: {path.name}")
-    report = check(exercise, curriculum, path)
+    report = grade(exercise, path)
     wanted = expected_outcomes(path, on_card=report.device != "cpu")
     holds = report.outcome in wanted
     detail = f"must get {' or '.join(sorted(wanted))}; got {_said(report)}"

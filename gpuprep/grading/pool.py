@@ -1,10 +1,11 @@
 """Warm templates: processes with torch and Triton imported, from which a worker is forked in some milliseconds.
 
-Three kinds, in processes of their own, none of which ever runs a learner's code itself:
+Four kinds, in processes of their own, none of which ever runs a learner's code itself:
 
     interpreted   for learners' code in Triton's interpreter, without a card
     compiled      for learners' code on a card; CUDA is initialised by the fork, never before
-    trusted       for workers that run our code only, so that they share no ancestor with a learner's
+    counting      for the witness, which runs no host code of a learner's
+    trusted       for workers on a card that run our code only
 
 What keeps a learner's code from a template is that it can't name the sockets: they are inherited ends of socket pairs,
 bound to no path, and closed in every worker. What doesn't is the system's own power over processes of one user: it
@@ -50,14 +51,14 @@ _BOOTSTRAP = (
     "from gpuprep.worker.template import main;"
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
-_KINDS = {"cpu": "interpreted", "cuda": "compiled"}
-_DEVICES = {"interpreted": "cpu", "compiled": "cuda", "trusted": "cuda"}
+_KINDS = {"cpu": "interpreted", "cuda": "compiled", "witness": "counting"}
+_DEVICES = {"interpreted": "cpu", "compiled": "cuda", "counting": "witness", "trusted": "cuda"}
 _READ_AT_START = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
 """What a process takes from its environment when it starts, and a fork can't take in any more."""
 
 
 class WarmPool:
-    """Templates of the three kinds, each started when it is first asked for. Leaving the context ends them.
+    """Templates of all kinds, each started when it is first asked for. Leaving the context ends them.
 
     Workers that were forked from them go on: each has a guardian.
     """

@@ -44,7 +44,6 @@ class PoolStatus:
     pid: int
     templates: dict[str, int]
     """Process ids, by kind."""
-    n_checks: int
     idle_s: float
     """It ends when it was asked nothing for so long."""
 
@@ -162,7 +161,8 @@ def stop() -> int:
 
 def _is_stopped(name: str) -> bool:
     with contextlib.suppress(OSError, ValueError), contextlib.closing(_ask(name, {"do": "stop"})) as answers:
-        return any("stopped" in answer for answer in answers)
+        # To the end, which comes when it listens no more.
+        return any(["stopped" in answer for answer in answers])  # noqa: C419
     return False
 
 

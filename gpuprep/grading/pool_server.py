@@ -75,7 +75,6 @@ class _Server:
         self._events = select.poll()
         self._graders: dict[int, _Grader] = {}
         """By each of their descriptors."""
-        self._n_checks = 0
 
     def run(self, stop_listening: Callable[[], None]) -> None:
         """Serve until it is idle for too long, or gets a SIGTERM; then finish what is being graded."""
@@ -87,18 +86,19 @@ class _Server:
             self._events.register(descriptor, select.POLLIN)
         is_listening = True
         while is_listening or self._graders:
-            ready = self._events.poll(None if self._graders else self._idle_s * 1000)
-            for descriptor, _ in ready:
-                if descriptor in self._graders:
-                    self._look_after(self._graders[descriptor], descriptor)
-                elif is_listening and descriptor == self._listener.fileno():
-                    self._accept()
-            if is_listening and (not ready or any(descriptor == woken for descriptor, _ in ready)):
+            ready = {descriptor for descriptor, _ in self._events.poll(None if self._graders else self._idle_s * 1000)}
+            # First of all, so that whoever has asked for the end, and sees his grader gone, finds nobody listening.
+            if is_listening and (not ready or woken in ready):
                 is_listening = False
                 for descriptor in (woken, self._listener.fileno()):
                     self._events.unregister(descriptor)
                 stop_listening()
                 self._listener.close()
+            for descriptor in ready:
+                if descriptor in self._graders:
+                    self._look_after(self._graders[descriptor], descriptor)
+                elif is_listening and descriptor == self._listener.fileno():
+                    self._accept()
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -106,7 +106,6 @@ class _Server:
             connection.close()
             return
         self._pool.revive()
-        self._n_checks += 1
         pid = os.fork() or self._grade(connection)
         grader = _Grader(pid, os.pidfd_open(pid), connection)
         for descriptor, event in ((grader.handle, select.POLLIN), (connection.fileno(), select.POLLRDHUP)):
@@ -157,21 +156,14 @@ class _Server:
         if request["name"] != self._name:
             _tell(connection, {"refused": "another version"})
         elif request["do"] == "status":
-            _tell(connection, {"status": self._status()})
+            status = {"pid": os.getppid(), "templates": self._pool.pids(), "idle_s": self._idle_s}
+            _tell(connection, {"status": status})
         elif request["do"] == "stop":
             os.kill(os.getppid(), signal.SIGTERM)
             _tell(connection, {"stopped": os.getppid()})
         else:
             _tell(connection, {"event": "starting"})
             _check(connection, request, self._pool)
-
-    def _status(self) -> dict[str, Any]:
-        return {
-            "pid": os.getppid(),
-            "templates": self._pool.pids(),
-            "n_checks": self._n_checks,
-            "idle_s": self._idle_s,
-        }
 
 
 def _check(connection: socket.socket, request: Mapping[str, Any], pool: WarmPool) -> None:

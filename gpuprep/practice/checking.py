@@ -10,7 +10,10 @@ from gpuprep.errors import GraderFaultError, ProgressError, WorkspaceError
 from gpuprep.model import Exercise, Outcome, Report
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gpuprep.curriculum import Curriculum
+    from gpuprep.grading.pool import WarmPool
     from gpuprep.progress import Attempt
     from gpuprep.workspace import Workspace
 
@@ -47,6 +50,7 @@ def check_file(
     options: Options,
     *,
     on_event: Callable[[str], None] | None = None,
+    pool: WarmPool | None = None,
 ) -> Checked:
     """Grade the learner's file and record what came of it. A grader that breaks is an outcome here, not an exception.
 
@@ -56,19 +60,17 @@ def check_file(
         exercise: what to check.
         options: how to grade it.
         on_event: gets a few words whenever something starts.
+        pool: forks the workers; without it, a pool that runs in the background is asked, if there is one.
 
     Raises:
         WorkspaceError: the file is missing or can't be read.
         UsageError: the device that was asked for is not there.
     """
-    from gpuprep.grading import session
     from gpuprep.progress import Progress
 
     path = workspace.exercise_path(exercise)
     try:
-        report = session.check(
-            exercise, curriculum, path, device=options.device, timeout_s=options.timeout_s, on_event=on_event
-        )
+        report = _graded(curriculum, exercise, path, options, on_event, pool)
     except GraderFaultError as fault:
         report = Report(exercise.id, Outcome.GRADER_FAULT, message=fault.message, path=str(path))
     try:
@@ -78,6 +80,27 @@ def check_file(
         # The verdict is worth more than its record: it must still reach the learner.
         return Checked(exercise, report, error)
     return Checked(exercise, report)
+
+
+def _graded(
+    curriculum: Curriculum,
+    exercise: Exercise,
+    path: Path,
+    options: Options,
+    on_event: Callable[[str], None] | None,
+    pool: WarmPool | None,
+) -> Report:
+    device, timeout_s = options.device, options.timeout_s
+    # What must count is not asked of whoever listens under a pool's name.
+    if pool is None and not options.needs_speed:
+        from gpuprep.grading import pool_client
+
+        report = pool_client.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event)
+        if report is not None:
+            return report
+    from gpuprep.grading import session
+
+    return session.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event, pool=pool)
 
 
 def present(workspace: Workspace, exercises: Iterable[Exercise]) -> list[Exercise]:

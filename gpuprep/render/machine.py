@@ -14,7 +14,17 @@ from gpuprep.render.overview import goals
 
 if TYPE_CHECKING:
     from gpuprep.errors import GpuprepError
-    from gpuprep.render.views import Calibration, Checkup, HintShown, Overview, ReproScript, SolutionShown, Standing, Tally
+    from gpuprep.render.views import (
+        Calibration,
+        Checkup,
+        HintShown,
+        Overview,
+        PoolStatus,
+        ReproScript,
+        SolutionShown,
+        Standing,
+        Tally,
+    )
     from gpuprep.workspace import InitResult, ResetResult
 
 VERSION = 1
@@ -134,6 +144,14 @@ def doctor(checkup: Checkup) -> Document:
         {"name": item.name, "status": item.status, "detail": item.detail, "fix": item.fix} for item in checkup.items
     ]
     return document("doctor", is_healthy=checkup.is_healthy, items=items)
+
+
+def pool(running: PoolStatus | None) -> Document:
+    """The warm pool that a check would use, if there is one."""
+    if running is None:
+        return document("pool", running=False, pid=None, templates={}, idle_s=None)
+    templates = dict(running.templates)
+    return document("pool", running=True, pid=running.pid, templates=templates, idle_s=running.idle_s)
 
 
 def calibrate(calibration: Calibration) -> Document:

@@ -1,4 +1,4 @@
-"""The answers of the small commands: `init`, `hint`, `reset`, `solution`, `repro`, `doctor`, `calibrate`."""
+"""The answers of the small commands: `init`, `hint`, `reset`, `solution`, `repro`, `doctor`, `calibrate`, `pool`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpuprep.render.layout import INDENT, WIDTH, Page, Part
 
 if TYPE_CHECKING:
     from gpuprep.curriculum import Curriculum
-    from gpuprep.render.views import Calibration, Checkup, HintShown, ReproScript, SolutionShown
+    from gpuprep.render.views import Calibration, Checkup, HintShown, PoolStatus, ReproScript, SolutionShown
     from gpuprep.workspace import InitResult, ResetResult
 
 Display = Callable[[Path], str]
@@ -126,6 +126,20 @@ def doctor_page(checkup: Checkup, *, width: int = WIDTH) -> Page:
         page.next_command("gpuprep next")
     else:
         page.next_command("gpuprep doctor", "once that is mended")
+    return page
+
+
+def pool_page(running: PoolStatus | None, *, width: int = WIDTH) -> Page:
+    """Whether a warm pool runs, and how to have it otherwise."""
+    page = Page(width)
+    if running is None:
+        page.line("No pool is running: every check loads torch and Triton anew.")
+        page.next_command("gpuprep pool start", "keeps them loaded")
+        return page
+    page.line((f"A pool is running, process {running.pid}.", "strong"))
+    minutes = f"{running.idle_s / 60:g}"
+    page.prose(f"Checks use it. It ends when nothing was checked for {minutes} minutes.")
+    page.next_command("gpuprep check")
     return page
 
 

@@ -176,6 +176,17 @@ class Ceilings(Protocol):
     def matmul_tflop_per_s(self) -> Mapping[str, float]: ...
 
 
+class PoolStatus(Protocol):
+    """A pool that runs in the background (`grading.pool_client`)."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def templates(self) -> Mapping[str, int]: ...
+    @property
+    def idle_s(self) -> float: ...
+
+
 class Calibration(Protocol):
     """Ceilings measured now (`practice.calibration`)."""
 

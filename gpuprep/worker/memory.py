@@ -106,7 +106,8 @@ class Memory:
                 self._marks[number] |= torch.from_numpy(stored[: data.numel()])
 
     def _set(self, into: Sequence[Any], value: Any, *, is_marked: bool) -> None:
-        _single(self.tensor(into)).fill_(value)
+        # To one shape: a single element may be a scalar or have axes.
+        _single(self.tensor(into)).view(()).copy_(torch.as_tensor(value).view(()))
         number, dtype, _, _, offset = into
         width = _dtype(dtype).itemsize
         self._marks[number][offset * width : (offset + 1) * width] = int(is_marked)

@@ -42,6 +42,7 @@ from gpuprep.worker import main as worker
 PRELOADED = {
     "interpreted": ("gpuprep.worker.running", "gpuprep.worker.rehearsal"),
     "compiled": ("gpuprep.worker.running", "gpuprep.worker.stopwatch", "triton.compiler.compiler"),
+    "counting": ("gpuprep.worker.witness", "gpuprep.worker.rehearsal"),
     "trusted": ("gpuprep.worker.running", "gpuprep.worker.stopwatch"),
 }
 """What each kind of template imports before it forks; a module with a `rehearse` is asked to."""

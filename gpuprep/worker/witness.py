@@ -24,7 +24,7 @@ from gpuprep.worker.sandbox import ForbiddenError, UnfollowedError, compiled, de
 
 Answer = dict[str, Any]
 
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RecursionError)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError)
 """What reading a recipe raises that no honest worker writes."""
 
 

@@ -89,6 +89,27 @@ def _matmul_kernel(
     # END SOLUTION
 
 
+# BEGIN SOLUTION
+def _config(block_m: int, block_n: int, num_warps: int, num_stages: int) -> triton.Config:
+    tiles = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": 64}
+    return triton.Config(tiles, num_warps=num_warps, num_stages=num_stages)
+
+
+# A 128×256 tile does 2·128·256 operations for every 128 + 256 values loaded, and its float32 accumulator takes half the
+# registers of a multiprocessor: the largest tile that leaves room for the rest. Four stages mean that the loads of the
+# next three steps are under way in shared memory while the tensor cores work on this one. That is 192 KiB of it, which
+# not every card has: the autotuner tries these on yours once, and drops what doesn't fit.
+_tuned_matmul_kernel = triton.autotune(
+    configs=[_config(128, 256, 8, 4), _config(128, 256, 8, 3), _config(128, 128, 4, 3), _config(64, 128, 4, 2)],
+    key=["IS_ALIGNED"],
+)(_matmul_kernel)
+
+
+def _n_tiles(M: int, N: int, tiles: dict[str, int]) -> int:
+    return triton.cdiv(M, tiles["BLOCK_M"]) * triton.cdiv(N, tiles["BLOCK_N"])
+
+
+# END SOLUTION
 def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a @ b, [M, K] times [K, N]."""
     # BEGIN PROMPT
@@ -98,19 +119,16 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     # BEGIN SOLUTION
     (M, K), N = a.shape, b.shape[1]
     out = torch.empty((M, N), dtype=a.dtype, device=a.device)
-    if a.element_size() == 2 and min(M, N) >= 2048:
-        # A 128×256 tile does 2·128·256 operations for every 128 + 256 values loaded. Its float32 accumulator takes half
-        # the registers of a multiprocessor: the largest tile that leaves room for the rest. Three stages mean that
-        # the loads of the next two steps are under way in shared memory while the tensor cores work on this one.
-        block_m, block_n, block_k, num_warps, num_stages = 128, 256, 64, 8, 3
-    else:
-        # Small outputs need small tiles, or most multiprocessors stay idle; float32 takes twice the shared memory.
-        block_m, block_n, block_k, num_warps, num_stages = 64, 64, 32, 4, 3
+    args = (a, b, out, M, N, K, a.stride(0), a.stride(1), b.stride(0), out.stride(0))
+    is_large = a.element_size() == 2 and min(M, N) >= 2048
+    if is_large and M % 128 == 0 and N % 256 == 0 and K % 64 == 0:
+        # Every candidate divides these sizes, so the loop needs no masks.
+        _tuned_matmul_kernel[lambda meta: (_n_tiles(M, N, meta),)](*args, GROUP_M=8, IS_ALIGNED=True)
+        return out
+    # Small outputs need small tiles, or most multiprocessors stay idle; float32 takes twice the shared memory.
+    block_m, block_n, block_k = (128, 128, 32) if is_large else (64, 64, 32)
+    tiles = {"BLOCK_M": block_m, "BLOCK_N": block_n, "BLOCK_K": block_k}
     is_aligned = M % block_m == 0 and N % block_n == 0 and K % block_k == 0
-    _matmul_kernel[(triton.cdiv(M, block_m) * triton.cdiv(N, block_n),)](
-        a, b, out, M, N, K, a.stride(0), a.stride(1), b.stride(0), out.stride(0),
-        BLOCK_M=block_m, BLOCK_N=block_n, BLOCK_K=block_k, GROUP_M=8, IS_ALIGNED=is_aligned,
-        num_warps=num_warps, num_stages=num_stages,
-    )  # fmt: skip
+    _matmul_kernel[(_n_tiles(M, N, tiles),)](*args, **tiles, GROUP_M=8, IS_ALIGNED=is_aligned, num_stages=3)
     return out
     # END SOLUTION
