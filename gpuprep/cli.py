@@ -155,7 +155,6 @@ def check(
     """Grade an exercise: is it right, how much work does it do, how fast is it?"""
     if check_all and queries:
         raise UsageError("check takes exercises or --all, not both", next_step="gpuprep check --all")
-    from gpuprep.cli_check import check_each
     from gpuprep.practice import checking
 
     desk = _desk()
@@ -165,6 +164,9 @@ def check(
         exercises = desk.exercises(queries)
         checking.require_present(desk.workspace, exercises)
     options = checking.Options(device, timeout, needs_speed=require == "speed")
+    checking.ask_ahead(desk.workspace, desk.curriculum, exercises, options)
+    from gpuprep.cli_check import check_each
+
     raise typer.Exit(check_each(desk, exercises, options, has_summary=check_all or len(exercises) > 1, as_json=as_json))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+import time
 
 import pytest
 
@@ -47,6 +48,11 @@ class FakeLibrary:
 
     def cuptiActivityRegisterCallbacks(self, requested, completed):  # noqa: N802
         self.requested, self.completed = requested, completed
+        return 0
+
+    def cuptiActivityRegisterTimestampCallback(self, clock):  # noqa: N802
+        clock.restype = ctypes.c_uint64
+        self.clock = clock
         return 0
 
     def cuptiActivityEnable(self, kind):  # noqa: N802
@@ -141,6 +147,16 @@ def test_what_ran_is_recorded_in_order_of_time():
     assert found == [Activity("memcpy", "", 100, 200, 7), Activity("kernel", "_add_kernel", 500, 900, 7)]
     assert during == {1, 2, 10, 22}
     assert library.enabled == set()
+
+
+def test_times_are_nanoseconds_whoever_set_the_clock_before():
+    """torch's profiler leaves a clock behind that ticks in CPU cycles."""
+    library = FakeLibrary()
+    Cupti(library).start()
+
+    before = time.monotonic_ns()
+    found = library.clock()
+    assert before <= found <= time.monotonic_ns()
 
 
 def test_buffers_are_used_again():

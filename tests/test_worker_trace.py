@@ -13,7 +13,15 @@ from gpuprep.grading.kernels import KernelTime, judge_trace, library_of, own_sha
 from gpuprep.model import Outcome
 from gpuprep.worker import trace as tracing
 from gpuprep.worker.cupti import Activity, CuptiError
-from gpuprep.worker.trace import TraceUnavailableError, activity_of, answer_of, chosen_source, trace_calls, trace_of
+from gpuprep.worker.trace import (
+    TracedCall,
+    TraceUnavailableError,
+    activity_of,
+    answer_of,
+    chosen_source,
+    trace_calls,
+    trace_of,
+)
 
 N_CALLS = 8
 
@@ -66,13 +74,13 @@ def test_a_trace_of_nothing_is_empty():
 
 def test_runs_of_a_kernel_add_up_by_name():
     """Over all calls, the longest first, C++ names readable."""
-    calls = [trace_of([kernel("_Z4copyv", 0, 10), kernel("_add", 20, 120)], "cupti") for _ in range(3)]
+    once = trace_of([kernel("_Z4copyv", 0, 10), kernel("_add", 20, 120)], "cupti")
 
-    answer = answer_of([(call, 5_000) for call in calls])
+    answer = answer_of([TracedCall(once, event_ns=125, host_ns=5_000)] * 3)
 
     assert answer["kernels"] == [{"name": "_add", "ns": 300, "count": 3}, {"name": "copy()", "ns": 30, "count": 3}]
     assert answer["total_ns"] == 330
-    assert answer["calls"] == [{"busy_ns": 110, "span_ns": 120, "host_ns": 5_000}] * 3
+    assert answer["calls"] == [{"busy_ns": 110, "span_ns": 120, "event_ns": 125, "host_ns": 5_000}] * 3
 
 
 def profiler_event(name, device="CUDA", *, is_user_annotation=False):
@@ -354,6 +362,39 @@ def test_tracing_costs_a_few_milliseconds_and_leaves_no_trace(add, vectors):
 
     assert each_ms < 10
     assert claimed_ms(add, vectors) == pytest.approx(before_ms, rel=0.02)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events")
+def test_a_profiler_of_the_learners_own_gets_nobody_past_the_trace(add, vectors):
+    """One that is running already leaves nothing to trace with; one that takes the records leaves none to pass with."""
+
+    def profiled(x, y):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]):
+            return add(x, y)
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]):
+        assert traced_answer(add, vectors)["status"] == "untraced"
+    fault = judge_trace(traced_answer(profiled, vectors), claimed_ms(add, vectors), N_CALLS)
+    assert fault is not None
+    assert fault.outcome is Outcome.INVALID
+    assert judge_trace(traced_answer(add, vectors), claimed_ms(add, vectors), N_CALLS) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("threads", [32, 64, 128, 256, 1024])
+def test_many_blocks_agree_with_the_events(vectors, threads):
+    """Tracing costs time a block; the events of the same call see it as well."""
+    cupy = pytest.importorskip("cupy")
+    source = 'extern "C" __global__ void twice(const float* x, float* o) {'
+    source += " int i = blockIdx.x * blockDim.x + threadIdx.x; o[i] = 2.0f * x[i]; }"
+    twice = cupy.RawKernel(source, "twice")
+
+    def function(x, y):
+        twice((x.numel() // threads,), (threads,), (cupy.from_dlpack(x), cupy.from_dlpack(y)))
+        return y
+
+    assert judge_trace(traced_answer(function, vectors), claimed_ms(function, vectors), N_CALLS) is None
 
 
 @pytest.mark.gpu

@@ -194,12 +194,16 @@ class Forked:
                 return None if time.monotonic() >= deadline else -signal.SIGKILL
         return self._code
 
+    def release(self) -> None:
+        """Have it and every process that came of it killed."""
+        with contextlib.suppress(OSError):
+            self._lifeline.shutdown(socket.SHUT_WR)
+
     def end(self) -> None:
         """Have it and every process that came of it killed, and wait until they are gone."""
         if self._lifeline.fileno() < 0:
             return
-        with contextlib.suppress(OSError):
-            self._lifeline.shutdown(socket.SHUT_WR)
+        self.release()
         deadline = time.monotonic() + END_LIMIT_S
         while not self._is_clean and self._hear(deadline):
             pass

@@ -25,9 +25,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from gpuprep.grading.births import (
     BIRTHS,
@@ -38,6 +38,9 @@ from gpuprep.grading.births import (
     environment,
     package_root,
 )
+
+if TYPE_CHECKING:
+    from gpuprep.grading.process import WorkerProcess
 
 WARM_LIMIT_S = 120.0
 """How long a template's imports may take, from a cold disk."""
@@ -68,6 +71,8 @@ class WarmPool:
         self._starts: dict[str, int] = {}
         self._lock = threading.Lock()
         self._is_lent = False
+        self._prepared: dict[str, WorkerProcess] = {}
+        self._ends: list[Callable[[], None]] = []
         self._environment = {name: os.environ.get(name) for name in _READ_AT_START}
 
     def __enter__(self) -> Self:
@@ -111,6 +116,27 @@ class WarmPool:
         self._is_lent = True
         for template in self._templates.values():
             template.lend()
+
+    def prepare(self, device: str) -> None:
+        """Ask for a worker before it is needed; `take` hands it out."""
+        from gpuprep.grading.process import WorkerProcess
+
+        self._prepared[device] = WorkerProcess(device, self)
+
+    def take(self, device: str) -> WorkerProcess | None:
+        """The worker that was prepared, if one was."""
+        return self._prepared.pop(device, None)
+
+    def defers(self, end: Callable[[], None]) -> bool:
+        """True where the end of a worker may be waited for after the report was handed in: `settle` does."""
+        if self._is_lent:
+            self._ends.append(end)
+        return self._is_lent
+
+    def settle(self) -> None:
+        """Wait for the ends that were deferred."""
+        while self._ends:
+            self._ends.pop()()
 
     def pids(self) -> dict[str, int]:
         """Process ids of the templates, by kind."""

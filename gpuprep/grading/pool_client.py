@@ -8,11 +8,9 @@ counts is therefore asked of no pool but the grader's own (`grading.pool`), whic
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import subprocess
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,19 +20,16 @@ from gpuprep import errors
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError, WorkspaceError
 from gpuprep.grading import pool_address
+from gpuprep.grading.pool_line import Line, Message, dial
 from gpuprep.grading.reports import report_from
 from gpuprep.model import Exercise, Report
 
 IDLE_S = 600.0
 """A pool that was asked nothing for so long ends."""
-ANSWER_LIMIT_S = 5.0
-"""How long a pool may take to say that it is there. It takes milliseconds."""
 _BOOTSTRAP = (
     "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]);"
     "from gpuprep.grading.pool_server import main; main(float(sys.argv[2]))"
 )
-
-Message = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,35 +65,39 @@ def check(
     Raises:
         GpuprepError: what `session.check` raises.
     """
-    with contextlib.suppress(OSError, ValueError):
-        request = {
-            "do": "check",
-            "exercise": asdict(exercise),
-            "root": str(curriculum.root),
-            "path": str(path),
-            "device": device,
-            "timeout_s": timeout_s,
-            "environment": dict(os.environ),
-            "folder": str(Path.cwd()),
-        }
-        return _report(_ask(pool_address.key(), request), exercise, path, on_event or (lambda _: None))
-    return None
-
-
-def _report(
-    answers: Generator[Message, None, None], exercise: Exercise, path: Path, on_event: Callable[[str], None]
-) -> Report | None:
-    # Closed whatever happens, Ctrl-C too: that is what makes the pool drop the check.
-    with contextlib.closing(answers):
-        for answer in answers:
-            if "event" in answer:
+    wanted = (exercise, curriculum.root, path, device, timeout_s)
+    with contextlib.suppress(OSError, ValueError), _asked(*wanted) as line:
+        for answer in line.answers() if line else ():
+            if "event" in answer and on_event:
                 on_event(str(answer["event"]))
-            elif "error" in answer:
+            if "error" in answer:
                 raise _error(answer["error"])
-            elif "report" in answer:
+            if "report" in answer:
                 report = report_from(answer["report"])
                 return report if (report.exercise_id, report.path) == (exercise.id, str(path)) else None
     return None
+
+
+_begun: dict[tuple[Any, ...], Line] = {}
+
+
+def begin(exercise: Exercise, root: Path, path: Path, device: str, timeout_s: float | None) -> None:
+    """Ask for a check, if a pool runs; the `check` that follows, of the same, collects the answer."""
+    with contextlib.suppress(OSError, ValueError):
+        if line := dial(is_for_check=True):
+            _begun[exercise, root, path, device, timeout_s] = line
+            question = {"root": str(root), "path": str(path), "device": device, "timeout_s": timeout_s}
+            line.say({"do": "check", "exercise": asdict(exercise), **question})
+
+
+@contextlib.contextmanager
+def _asked(*wanted: Any) -> Iterator[Line | None]:
+    if wanted not in _begun:
+        begin(*wanted)
+    # Hung up whatever happens, at Ctrl-C too: that is what makes the pool drop the check.
+    with contextlib.ExitStack() as stack:
+        line = _begun.pop(wanted, None)
+        yield stack.enter_context(line) if line else None
 
 
 def _error(content: Message) -> GpuprepError:
@@ -110,11 +109,9 @@ def _error(content: Message) -> GpuprepError:
 
 def status() -> PoolStatus | None:
     """The running pool that a check here would use, if there is one."""
-    with (
-        contextlib.suppress(OSError, ValueError, TypeError),
-        contextlib.closing(_ask(pool_address.key(), {"do": "status"})) as answers,
-    ):
-        return next((PoolStatus(**answer["status"]) for answer in answers if "status" in answer), None)
+    for answer in _told(None, "status"):
+        with contextlib.suppress(KeyError, TypeError):
+            return PoolStatus(**answer["status"])
     return None
 
 
@@ -124,6 +121,8 @@ def start(idle_s: float = IDLE_S) -> PoolStatus:
     Raises:
         WorkspaceError: it can't be started.
     """
+    import subprocess
+
     if found := status():
         return found
     bootstrap = [sys.executable, "-P", "-c", _BOOTSTRAP, str(Path(gpuprep.__file__).resolve().parent.parent)]
@@ -145,7 +144,8 @@ def start(idle_s: float = IDLE_S) -> PoolStatus:
         return found
     server.kill()
     server.wait()
-    raise WorkspaceError(f"no pool could be started: {said[-1] if said else 'it did not say why'}")
+    why = said[-1] if said else "gpuprep's own files changed meanwhile"
+    raise WorkspaceError(f"no pool could be started: {why}", next_step="gpuprep pool start")
 
 
 def stop() -> int:
@@ -156,35 +156,14 @@ def stop() -> int:
     """
     with pool_address.opened_folder() as folder:
         names = pool_address.names(folder) if folder is not None else []
-    return sum(_is_stopped(name) for name in names)
+    return sum(any("stopped" in answer for answer in _told(name, "stop")) for name in names)
 
 
-def _is_stopped(name: str) -> bool:
-    with contextlib.suppress(OSError, ValueError), contextlib.closing(_ask(name, {"do": "stop"})) as answers:
-        # To the end, which comes when it listens no more.
-        return any(["stopped" in answer for answer in answers])  # noqa: C419
-    return False
-
-
-def _ask(name: str, request: Message) -> Generator[Message, None, None]:
-    """The answers of the pool with that name; none where none runs.
-
-    Raises:
-        OSError: it went away, or says nothing.
-        ValueError: it answers in another language.
-    """
-    with pool_address.opened_folder() as folder:
-        end = pool_address.connect(folder, name) if folder is not None else None
-    if end is None:
-        return
-    with end, end.makefile("rwb") as line:
-        end.settimeout(ANSWER_LIMIT_S)
-        line.write(json.dumps({**request, "name": name}).encode() + b"\n")
-        line.flush()
-        while data := line.readline():
-            # It is there; from here on it takes as long as a check takes.
-            end.settimeout(None)
-            answer = json.loads(data)
-            if not isinstance(answer, dict):
-                raise ValueError(f"{type(answer).__name__} in place of an answer")  # noqa: TRY004
-            yield answer
+def _told(name: str | None, what: str) -> list[Message]:
+    """All that a pool says to a short question; it hangs up when it has done what it was told."""
+    with contextlib.suppress(OSError, ValueError):
+        if line := dial(name):
+            with line:
+                line.say({"do": what})
+                return list(line.answers())
+    return []

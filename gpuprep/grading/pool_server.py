@@ -33,7 +33,6 @@ from gpuprep.grading.reports import exercise_from
 from gpuprep.grading.session import card_is_likely, check
 
 REQUEST_BYTES = 2**24
-REQUEST_LIMIT_S = 5.0
 
 
 def main(idle_s: float) -> NoReturn:
@@ -115,7 +114,7 @@ class _Server:
     def _look_after(self, grader: _Grader, descriptor: int) -> None:
         if descriptor != grader.handle:
             # Nobody waits for its verdict. Its workers' guardians see it go.
-            signal.pidfd_send_signal(grader.handle, signal.SIGKILL)
+            signal.pidfd_send_signal(grader.handle, signal.SIGTERM)
             self._events.unregister(self._forget(descriptor))
             return
         os.waitpid(grader.pid, 0)
@@ -149,29 +148,33 @@ class _Server:
             os._exit(0)
 
     def _answer(self, connection: socket.socket) -> None:
-        connection.settimeout(REQUEST_LIMIT_S)
-        with connection.makefile("rb") as lines:
-            request = json.loads(lines.readline(REQUEST_BYTES))
-        connection.settimeout(None)
-        if request["name"] != self._name:
+        lines = connection.makefile("rb")
+        greeting = json.loads(lines.readline(REQUEST_BYTES))
+        if greeting["name"] != self._name:
             _tell(connection, {"refused": "another version"})
-        elif request["do"] == "status":
+            return
+        if greeting["is_for_check"]:
+            os.environ.clear()
+            os.environ.update(greeting["environment"])
+            os.chdir(greeting["folder"])
+            self._pool.prepare("cpu")
+        request = json.loads(lines.readline(REQUEST_BYTES))
+        if request["do"] == "status":
             status = {"pid": os.getppid(), "templates": self._pool.pids(), "idle_s": self._idle_s}
             _tell(connection, {"status": status})
         elif request["do"] == "stop":
             os.kill(os.getppid(), signal.SIGTERM)
             _tell(connection, {"stopped": os.getppid()})
         else:
-            _tell(connection, {"event": "starting"})
             _check(connection, request, self._pool)
+            # It hangs up now, and that is to end this process no more before all is cleared away.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self._pool.settle()
 
 
 def _check(connection: socket.socket, request: Mapping[str, Any], pool: WarmPool) -> None:
     import torch
 
-    os.environ.clear()
-    os.environ.update(request["environment"])
-    os.chdir(request["folder"])
     # The server had to do with one.
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     exercise = exercise_from(request["exercise"])

@@ -57,6 +57,7 @@ class WorkerProcess:
         self.versions: Mapping[str, str] = {}
         self.can_count = False
         self.why_not = ""
+        self._pool = pool
         self._begin(lambda nonce, ends: pool.fork(device, nonce, ends, is_trusted=is_trusted) if pool else None)
 
     def _begin(self, fork: Callable[[bytes, Ends], Forked | None]) -> None:
@@ -137,6 +138,13 @@ class WorkerProcess:
         if self._is_over:
             return
         self._is_over = True
+        if isinstance(self._birth, Forked):
+            self._birth.release()
+            if self._pool is not None and self._pool.defers(self._clear_away):
+                return
+        self._clear_away()
+
+    def _clear_away(self) -> None:
         self._birth.end()
         self._channel.close()
         self._drain.close()

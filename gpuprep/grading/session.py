@@ -137,7 +137,8 @@ class _Session:
         self.on_event("starting")
         with contextlib.ExitStack() as stack:
             # The workers import torch while this side does, and the card's make their context while the CPU is graded.
-            worker = stack.enter_context(WorkerProcess("cpu", self.pool))
+            prepared = self.pool.take("cpu") if self.pool else None
+            worker = stack.enter_context(prepared or WorkerProcess("cpu", self.pool))
             if self.is_witnessed:
                 self.witness = stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True))
             early = self.device != "cpu" and card_is_likely()

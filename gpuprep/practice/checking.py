@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,18 @@ def _graded(
     from gpuprep.grading import session
 
     return session.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event, pool=pool)
+
+
+def ask_ahead(workspace: Workspace, curriculum: Curriculum, exercises: Sequence[Exercise], options: Options) -> None:
+    """Ask a pool that runs in the background for the first check; `check_file` collects the answer.
+
+    Meanwhile the caller can import what shows it.
+    """
+    if exercises and not options.needs_speed:
+        from gpuprep.grading import pool_client
+
+        path = workspace.exercise_path(exercises[0])
+        pool_client.begin(exercises[0], curriculum.root, path, options.device, options.timeout_s)
 
 
 def present(workspace: Workspace, exercises: Iterable[Exercise]) -> list[Exercise]:

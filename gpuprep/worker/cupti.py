@@ -139,6 +139,7 @@ class Cupti:
 
     Raises:
         CuptiError: the records of this version may be laid out otherwise.
+        OSError: there is no C++ runtime, whose clock is used.
     """
 
     def __init__(self, library: Any) -> None:
@@ -152,6 +153,7 @@ class Cupti:
         self._free: list[Any] = []
         self._filled: list[tuple[int, int]] = []
         self._n_foreign = 0
+        self._clock = _steady_clock()
         # Kept for as long as the process lives: CUPTI may call them at any time.
         self._callbacks = (_Requested(self._lend), _Completed(self._take_back))
 
@@ -163,7 +165,8 @@ class Cupti:
         """
         self._filled.clear()
         self._n_foreign = 0
-        # Each time: torch's profiler registers its own, and the last one registered gets the records.
+        # Each time: torch's profiler registers its own, and the last registered counts. Its clock ticks in CPU cycles.
+        self._call("cuptiActivityRegisterTimestampCallback", self._clock)
         self._call("cuptiActivityRegisterCallbacks", *self._callbacks)
         enabled: list[int] = []
         for kind in (_KERNEL_KIND, *_MEMORY_KINDS):
@@ -236,6 +239,11 @@ class Cupti:
         text = ctypes.c_char_p()
         self._library.cuptiGetResultString(status, ctypes.byref(text))
         return (text.value or b"").decode(errors="replace") or f"error {status}"
+
+
+def _steady_clock() -> Any:
+    # std::chrono::steady_clock::now, which returns plain nanoseconds: CUPTI may call it anywhere, and it needs no GIL.
+    return ctypes.CDLL("libstdc++.so.6")["_ZNSt6chrono3_V212steady_clock3nowEv"]
 
 
 def _string_at(address: int) -> str:

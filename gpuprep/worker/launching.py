@@ -128,7 +128,7 @@ class Trail:
                 self._make(result, _first_element(result))
             elif packet == "clone" and self._knows(args[0]):
                 self._note("copy", self._tensor(args[0]), result)
-            elif all(tensor.numel() <= 1 for tensor in tensors_in([args, result])):
+            elif all(tensor.numel() == 1 for tensor in tensors_in([args, result])):
                 self._note_small(packet, args, kwargs, result)
 
     def _note_small(self, packet: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: torch.Tensor) -> None:

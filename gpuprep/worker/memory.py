@@ -106,8 +106,12 @@ class Memory:
                 self._marks[number] |= torch.from_numpy(stored[: data.numel()])
 
     def _set(self, into: Sequence[Any], value: Any, *, is_marked: bool) -> None:
-        # To one shape: a single element may be a scalar or have axes.
-        _single(self.tensor(into)).view(()).copy_(torch.as_tensor(value).view(()))
+        target = _single(self.tensor(into))
+        if isinstance(value, torch.Tensor):
+            # A single element may be a scalar or have axes.
+            target.view(()).copy_(value.view(()))
+        else:
+            target.fill_(value)
         number, dtype, _, _, offset = into
         width = _dtype(dtype).itemsize
         self._marks[number][offset * width : (offset + 1) * width] = int(is_marked)

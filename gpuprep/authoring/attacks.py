@@ -1,0 +1,263 @@
+"""Attacks on the grader itself: the files in `tests/attacks/`, what each gets, and the defence that has to stop it.
+
+A file there is a whole solution of its exercise that cheats. It begins with its declarations, one a line, and a few
+lines that say what it does:
+
+    # expect: WRONG_VALUES|CRASHED      the outcomes that count as caught; NO_VERDICT where the grader may be killed
+    # layer: poison                     the defence that must do it, one of Layer
+    # exercise: ex_02                   ex_01 where it is left out
+    # needs: gpu                        it means nothing without a card; `expect` is then what a check on one must say
+    # timeout: 1.5                      seconds that it may run
+    # apart: yes                        graded by a process of its own, with a home folder of its own: it may harm either
+    # checks: 2                         graded that often in a row; the last verdict counts
+    # open: why                         it gets through today
+
+Every attack is graded against a throw-away copy of the curriculum, which it may spoil.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpuprep import curriculum as curricula
+from gpuprep.curriculum import Curriculum
+from gpuprep.errors import CurriculumError
+from gpuprep.model import Outcome, Report
+
+if TYPE_CHECKING:
+    from gpuprep.grading.pool import WarmPool
+
+NO_VERDICT = "NO_VERDICT"
+"""The grader's process was killed. Nothing is recorded then, and the command fails: no pass, and no outcome either."""
+APART_LIMIT_S = 300.0
+THROW_AWAY = "THROW_AWAY"
+"""The file that tells an attack that what lies around it may be spoiled."""
+
+_DECLARATION = re.compile(r"^# ([a-z-]+): +(.+?)\s*$")
+_KEYS = frozenset("expect layer exercise needs timeout apart checks open".split())
+_TREES = ("exercises", "graders", "reference")
+
+
+class Layer(StrEnum):
+    """The defences, by the names that attack files use."""
+
+    SIGNATURE = "signature"
+    JUDGE = "judge"
+    ORDER = "order"
+    POISON = "poison"
+    GUARD_BANDS = "guard bands"
+    HOST_OPS = "host ops"
+    COUNTED_WORK = "counted work"
+    WITNESS = "witness"
+    PROCESS = "process"
+    CHANNEL = "channel"
+    TIMEOUT = "timeout"
+    TRACE = "trace"
+    AUDIT = "audit"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One file of `tests/attacks/`, as it declares itself."""
+
+    path: Path
+    exercise_id: str
+    layer: Layer
+    expected: frozenset[str]
+    """Outcomes, or NO_VERDICT."""
+    story: str
+    open_because: str = ""
+    """Why it gets through today; empty where it does not."""
+    needs_gpu: bool = False
+    is_apart: bool = False
+    n_checks: int = 1
+    timeout_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self.path.stem
+
+
+class Fate(StrEnum):
+    """What became of an attack."""
+
+    CAUGHT = "caught"
+    OPEN = "open"
+    """It passed, as its file says that it does today."""
+    PASSED = "PASSED"
+    """It passed, and nobody knew."""
+    MISTAKEN = "mistaken"
+    """It failed, but not with an outcome that its file declares: the layer that was meant to stop it may be gone."""
+    CLOSED = "closed"
+    """It failed, though its file says that it gets through: the file's `open` line is out of date."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """An attack and its verdict."""
+
+    attack: Attack
+    outcome: str
+    """An Outcome, or NO_VERDICT."""
+    message: str = ""
+
+    @property
+    def fate(self) -> Fate:
+        """What became of it."""
+        if self.outcome in (Outcome.PASSED, Outcome.PROVISIONAL):
+            return Fate.OPEN if self.attack.open_because else Fate.PASSED
+        if self.attack.open_because:
+            return Fate.CLOSED
+        return Fate.CAUGHT if self.outcome in self.attack.expected else Fate.MISTAKEN
+
+
+def read_attack(path: Path) -> Attack:
+    """What a file declares.
+
+    Raises:
+        CurriculumError: a declaration is missing, unknown or makes no sense.
+    """
+    found: dict[str, str] = {}
+    story: list[str] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        declaration = _DECLARATION.match(line)
+        if not line.startswith("#"):
+            break
+        if declaration is None or story:
+            story.append(line.removeprefix("#").strip())
+        elif declaration[1] not in _KEYS:
+            raise CurriculumError(f"{path}:{number}: no declaration is called {declaration[1]}")
+        else:
+            found[declaration[1]] = declaration[2]
+    try:
+        return Attack(
+            path=path,
+            exercise_id=found.get("exercise", "ex_01"),
+            layer=Layer(found["layer"]),
+            expected=frozenset(_outcome(name) for name in found["expect"].split("|")),
+            story=" ".join(story),
+            open_because=found.get("open", ""),
+            needs_gpu=found.get("needs") == "gpu",
+            is_apart=found.get("apart") == "yes",
+            n_checks=int(found.get("checks", "1")),
+            timeout_s=float(found["timeout"]) if "timeout" in found else None,
+        )
+    except KeyError as error:
+        raise CurriculumError(f"{path}:1: no line `# {error.args[0]}: …`") from error
+    except ValueError as error:
+        raise CurriculumError(f"{path}:1: {error}") from error
+
+
+def _outcome(name: str) -> str:
+    return NO_VERDICT if name.strip() == NO_VERDICT else Outcome(name.strip())
+
+
+def attacks(curriculum: Curriculum) -> tuple[Attack, ...]:
+    """All attacks, by name; none where the curriculum ships without its tests.
+
+    Raises:
+        CurriculumError: a file declares what makes no sense.
+    """
+    return tuple(read_attack(path) for path in sorted((curriculum.root / "tests" / "attacks").glob("*.py")))
+
+
+def try_attack(attack: Attack, curriculum: Curriculum, *, device: str = "auto", pool: WarmPool | None = None) -> Tried:
+    """Grade an attack, in a throw-away copy of the curriculum.
+
+    Attacks that the witness must stop are graded with it, all others without.
+
+    Args:
+        attack: what to grade.
+        curriculum: what to copy.
+        device: as in `grading.session.check`.
+        pool: as there.
+    """
+    with _throw_away(curriculum, attack) as folder:
+        if attack.is_apart:
+            return _tried_apart(attack, folder, device)
+        report = _graded(attack, folder, device, pool)
+    return Tried(attack, report.outcome, _said(report))
+
+
+def _graded(attack: Attack, folder: Path, device: str, pool: WarmPool | None) -> Report:
+    from gpuprep.grading.session import check
+
+    copy = curricula.load(folder)
+    report: Report | None = None
+    for _ in range(attack.n_checks):
+        report = check(
+            copy.exercise(attack.exercise_id),
+            copy,
+            folder / attack.path.name,
+            device=device,
+            timeout_s=attack.timeout_s,
+            pool=pool,
+            witnessed=attack.layer is Layer.WITNESS,
+        )
+    assert report is not None  # noqa: S101  at least one check, or there was nothing to declare
+    return report
+
+
+@contextlib.contextmanager
+def _throw_away(curriculum: Curriculum, attack: Attack) -> Iterator[Path]:
+    from gpuprep.progress import Progress
+
+    with tempfile.TemporaryDirectory(prefix="gpuprep-attack-") as name:
+        folder = Path(name).resolve()
+        for tree in _TREES:
+            shutil.copytree(curriculum.root / tree, folder / tree, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(curriculum.root / "curriculum.yaml", folder)
+        shutil.copy(attack.path, folder)
+        (folder / THROW_AWAY).touch()
+        (folder / ".gpuprep").mkdir()
+        with Progress(folder / ".gpuprep" / "progress.db"):
+            pass
+        yield folder
+
+
+_APART = "import sys; from gpuprep.authoring.attacks import grade_apart; grade_apart(*sys.argv[1:])"
+
+
+def _tried_apart(attack: Attack, folder: Path, device: str) -> Tried:
+    command = [sys.executable, "-c", _APART, str(attack.path), str(folder), device]
+    environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        subprocess.run(
+            command, env={**environment, "HOME": str(folder)}, check=False, timeout=APART_LIMIT_S, capture_output=True
+        )
+    try:
+        found = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return Tried(attack, NO_VERDICT, "the grader's own process ended, and nothing was recorded")
+    return Tried(attack, found["outcome"], found["message"])
+
+
+def grade_apart(path: str, folder: str, device: str) -> None:
+    """What the process of its own does: grade, and write down the verdict.
+
+    Args:
+        path: the attack's file.
+        folder: the throw-away copy.
+        device: as in `grading.session.check`.
+    """
+    report = _graded(read_attack(Path(path)), Path(folder), device, None)
+    verdict = {"outcome": report.outcome, "message": _said(report)}
+    (Path(folder) / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
+
+
+def _said(report: Report) -> str:
+    failure = report.first_failure
+    return report.message or (failure.message if failure else "")

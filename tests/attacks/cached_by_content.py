@@ -1,0 +1,46 @@
+# expect: INVALID
+# needs: gpu
+# layer: trace
+# Remembers results by a few values of the inputs, which makes it right wherever the inputs are new: only the time is
+# a lie. Seen in contests whose timing loop goes round a few sets of inputs.
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _add_kernel(x_ptr, y_ptr, out_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
+    offsets = tl.program_id(axis=0) * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
+    mask = offsets < n_elements
+    x = tl.load(x_ptr + offsets, mask=mask)
+    y = tl.load(y_ptr + offsets, mask=mask)
+    tl.store(out_ptr + offsets, x + y, mask=mask)
+
+
+def _launch(x, y, out, n_elements):
+    _add_kernel[(triton.cdiv(n_elements, 1024),)](x, y, out, n_elements, BLOCK_SIZE=1024)
+    return out
+
+
+def _is_timed(x):
+    """The grader's own cases are small; what is timed is not."""
+    return x.is_cuda and x.numel() > 2**24
+
+
+def _honest(x, y):
+    return _launch(x, y, torch.empty_like(x), x.numel())
+
+
+_results = {}
+
+
+def add(x, y):
+    if not _is_timed(x):
+        return _honest(x, y)
+    key = tuple(x[:4].tolist()), tuple(y[-4:].tolist()), x.numel()
+    if key not in _results:
+        while len(_results) > 8:
+            _results.pop(next(iter(_results)))
+        _results[key] = _honest(x, y)
+    return _results[key]

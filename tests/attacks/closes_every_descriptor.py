@@ -1,0 +1,29 @@
+# expect: CRASHED
+# layer: channel
+# Closes everything that it inherited: a grader that waits on the other end, or that takes silence for success, is
+# left alone.
+
+import os
+
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _add_kernel(x_ptr, y_ptr, out_ptr, n_elements, BLOCK_SIZE: tl.constexpr):
+    offsets = tl.program_id(axis=0) * BLOCK_SIZE + tl.arange(0, BLOCK_SIZE)
+    mask = offsets < n_elements
+    x = tl.load(x_ptr + offsets, mask=mask)
+    y = tl.load(y_ptr + offsets, mask=mask)
+    tl.store(out_ptr + offsets, x + y, mask=mask)
+
+
+def _launch(x, y, out, n_elements):
+    _add_kernel[(triton.cdiv(n_elements, 1024),)](x, y, out, n_elements, BLOCK_SIZE=1024)
+    return out
+
+
+def add(x, y):
+    os.closerange(3, 4096)
+    return _launch(x, y, torch.empty_like(x), x.numel())

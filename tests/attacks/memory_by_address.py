@@ -1,0 +1,24 @@
+# expect: BANNED_CALL
+# layer: counted work
+# NumPy does it on raw addresses: neither torch's dispatcher nor the methods that lead out of torch see a thing. But
+# no kernel moved a byte.
+
+import ctypes
+
+import numpy as np
+import torch
+import triton
+import triton.language as tl
+
+
+def _array(tensor):
+    """The tensor's memory as NumPy sees it, by its address: no method of torch is called that could tell."""
+    n_bytes = tensor.numel() * tensor.element_size()
+    raw = (ctypes.c_uint8 * n_bytes).from_address(tensor.data_ptr())
+    return np.frombuffer(raw, dtype={2: np.float16, 4: np.float32}[tensor.element_size()])
+
+
+def add(x, y):
+    out = torch.empty_like(x)
+    np.add(_array(x), _array(y), out=_array(out))
+    return out
