@@ -8,7 +8,7 @@ lines that say what it does:
     # exercise: ex_02                   ex_01 where it is left out
     # needs: gpu                        it means nothing without a card; `expect` is then what a check on one must say
     # timeout: 1.5                      seconds that it may run
-    # apart: yes                        graded by a process of its own, with a home folder of its own: it may harm either
+    # apart: yes                        graded by a process and with a home folder of its own: it may harm either
     # checks: 2                         graded that often in a row; the last verdict counts
     # open: why                         it gets through today
 

@@ -48,7 +48,7 @@ _RESERVED = ("interpreter_semantic", "_InterpreterComparison")
 """What Triton's own rewriting puts into a kernel's code."""
 _LANGUAGE = frozenset("constexpr range static_range pointer_type block_type dtype const condition PropagateNan".split())
 """Public names of `tl` that are neither functions nor dtypes."""
-_ATTRIBUTES = frozenset(
+_VALUES = frozenset(
     "math language cdiv next_power_of_2 dtype shape type value element_ty scalar numel primitive_bitwidth nbytes "
     "block_shape strides load store gather scatter ALL NONE TRITON_MAX_TENSOR_NUMEL pi e tau inf nan".split()
 )
@@ -59,6 +59,22 @@ _MODULES: dict[str, Any] = {
     "triton.language.math": tl.math,
     "math": SimpleNamespace(pi=math.pi, e=math.e, tau=math.tau, inf=math.inf, nan=math.nan),
 }
+
+
+def _public_names() -> frozenset[str]:
+    functions = {
+        name
+        for module in (tl, tl.math)
+        for name, value in vars(module).items()
+        if tl.core.is_builtin(value) or isinstance(value, InterpretedFunction) or type(value) is tl.dtype
+    }
+    methods = {name for name in dir(tl.tensor) if not name.startswith("_")}
+    questions = {name for name in dir(tl.dtype) if name.startswith("is_")}
+    return _LANGUAGE | _VALUES | questions | {name for name in functions | methods if not name.startswith("_")}
+
+
+_ATTRIBUTES = _public_names()
+"""Read off the language when this module is imported: the interpreter leaves its own functions behind in it."""
 _DTYPES = {value.name: value for value in vars(tl).values() if type(value) is tl.dtype}
 
 
@@ -201,7 +217,7 @@ class _Inspection(ast.NodeVisitor):
             raise ForbiddenError(f"line {node.lineno}: .{node.attr} in a kernel")
         if not isinstance(node.ctx, ast.Load):
             raise UnfollowedError(f"an assignment to .{node.attr}")
-        if node.attr not in _attributes():
+        if node.attr not in _ATTRIBUTES:
             raise UnfollowedError(f".{node.attr}, which isn't known here")
         self.generic_visit(node)
 
@@ -225,19 +241,6 @@ class _Inspection(ast.NodeVisitor):
     def _check_name(self, name: str) -> None:
         if name.startswith("__") or name in _RESERVED:
             raise ForbiddenError(f"{name} in a kernel")
-
-
-@functools.cache
-def _attributes() -> frozenset[str]:
-    functions = {
-        name
-        for module in (tl, tl.math)
-        for name, value in vars(module).items()
-        if tl.core.is_builtin(value) or isinstance(value, InterpretedFunction) or type(value) is tl.dtype
-    }
-    methods = {name for name in dir(tl.tensor) if not name.startswith("_")}
-    questions = {name for name in dir(tl.dtype) if name.startswith("is_")}
-    return _ATTRIBUTES | _LANGUAGE | questions | {name for name in functions | methods if not name.startswith("_")}
 
 
 def _namespace(function: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # The kernel is a real one, with the right traffic, and its sum goes to a scratch buffer that nobody looks at. The output
 # comes from torch, and the list of host operations is emptied. By someone who heard that only traffic is counted.
 

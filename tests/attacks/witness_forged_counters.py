@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # torch adds. What the counters say of it is replaced by what they would say of a perfect kernel, in the process in which
 # they run: bytes, launches, stored elements, and a list of host operations that stays empty.
 

@@ -1,4 +1,5 @@
 # expect: CRASHED
+# layer: witness
 # Leaves nothing to be counted again: what the process should write down about its launches is replaced by a few words
 # that mean nothing, in the hope that nothing counts as nothing wrong.
 

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # A kernel with exactly the right traffic fills the output with x. Then NumPy adds, through the tensors' addresses, and
 # the sum is written over it: torch sees no operation, and every element of the output was stored by a kernel. Once.
 

@@ -1,4 +1,6 @@
 # expect: TOO_MUCH_WORK
+# layer: witness
+# exercise: ex_04
 # Three kernels where one will do: right, and with four times the traffic. The counters are told to forget whatever goes
 # beyond the budget.
 

@@ -1,4 +1,6 @@
 # expect: BANNED_CALL
+# layer: witness
+# exercise: ex_04
 # A perfect kernel, defined and never launched; torch takes the softmax. The answer that the process sends says that the
 # kernel did it all: it is changed on its way out, where the answer of a call is put together.
 

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # The kernel's source text copies x, with the traffic of an addition; what runs is something else. Triton keeps the
 # rewritten code of each kernel in a table, and there the addition is put in, in Python that counts as a copy.
 

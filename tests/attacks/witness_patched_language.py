@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # The kernel stores x, and tl.store is not Triton's any more: it adds what was loaded last before it stores. The kernel's
 # text has the traffic of an addition and no addition.
 

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # The interpreter runs a kernel as Python, so a kernel may import: this one adds with NumPy on the tensors' addresses in
 # its first program, and keeps the counters happy in all of them.
 

@@ -1,4 +1,6 @@
 # expect: BANNED_CALL
+# layer: witness
+# exercise: ex_02
 # The whole answer of a reduction fits into one number. NumPy adds up, through the tensor's address; the kernel loads all
 # of x for the sake of the counters, and stores the number that it was given.
 

@@ -1,4 +1,6 @@
 # expect: BANNED_CALL
+# layer: witness
+# exercise: ex_02
 # Many numbers instead of one: the sum of each block comes as an integer that holds the bits of a float, so that no
 # argument looks like a result. The kernel loads all of x, puts the numbers together, and stores them.
 

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # NumPy adds, through the tensors' addresses, into memory of its own. A kernel with the right traffic loads y, and the sum
 # in place of x, and stores the sum: every element of the output goes through the kernel, and none is computed there.
 

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# layer: witness
 # Climbs from an empty tuple to every class of the process, and from there to the modules of the counters: whoever runs
 # this kernel, learner's worker or counting worker, counts what the kernel wants.
 
