@@ -140,7 +140,9 @@ HONEST = {
 
         @triton.heuristics({"IS_WHOLE": lambda args: args["n_elements"] % 1024 == 0})
         @triton.jit
-        def _add_kernel(x_ptr, y_ptr, out_ptr, n_elements, IS_WHOLE: "tl.constexpr", ROWS: tl.constexpr = 16):
+        def _add_kernel(
+            x_ptr: torch.Tensor, y_ptr, out_ptr, n_elements: int, IS_WHOLE: "tl.constexpr", ROWS: tl.constexpr = 16
+        ) -> None:
             start = tl.program_id(0).to(tl.int64) * (ROWS * WIDTH)
             rows, cols = tl.arange(0, ROWS), tl.arange(0, WIDTH)
             offsets = start + rows[:, None] * WIDTH + cols[None, :]

@@ -126,7 +126,13 @@ def test_an_attempt_comes_back_with_everything(progress: Progress) -> None:
     """What was recorded is read back: the columns and the whole report, NaN samples included."""
     case = Case({"n": 33, "dtype": "float32"})
     wrong = CaseResult(
-        case, "cpu", Outcome.WRONG_VALUES, "1 of 33 wrong", samples=(Sample((32,), 1.0, float("nan")),), n_wrong=1, n_total=33
+        case,
+        "cpu",
+        Outcome.WRONG_VALUES,
+        "1 of 33 wrong",
+        samples=(Sample((32,), 1.0, float("nan")),),
+        n_wrong=1,
+        n_total=33,
     )
     report = Report(
         "ex_01",

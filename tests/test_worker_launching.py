@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,7 +65,7 @@ def test_launch_has_source_grid_and_arguments(written: Written) -> None:
     """)
     made, launched = recipe["steps"]
     assert made == {"make": 1, "bytes": 24, "dtype": "float32", "fill": None}
-    assert (launched["launch"], launched["grid"]) == (0, [2])
+    assert (launched["launch"], launched["grid"]) == (0, [2, 1, 1])
     assert launched["args"] == {
         "x_ptr": {"tensor": [0, "float32", [3, 2], [1, 3], 0]},
         "out_ptr": {"tensor": [1, "float32", [3, 2], [1, 3], 0]},

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep import curriculum as curricula
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import CurriculumError
+from gpuprep.errors import CurriculumError, GraderFaultError
 from gpuprep.model import Outcome, Report
 
 if TYPE_CHECKING:
@@ -188,7 +188,10 @@ def try_attack(attack: Attack, curriculum: Curriculum, *, device: str = "auto", 
     with _throw_away(curriculum, attack) as folder:
         if attack.is_apart:
             return _tried_apart(attack, folder, device)
-        report = _graded(attack, folder, device, pool)
+        try:
+            report = _graded(attack, folder, device, pool)
+        except GraderFaultError as fault:
+            return Tried(attack, Outcome.GRADER_FAULT, fault.message)
     return Tried(attack, report.outcome, _said(report))
 
 

@@ -167,7 +167,13 @@ def _checked(function: Mapping[str, Any]) -> ast.FunctionDef:
         raise UnfollowedError(f"source text that is no function ({error})") from error
     if not isinstance(definition, ast.FunctionDef) or definition.name != function["name"]:
         raise UnfollowedError("source text that is another function's")
-    definition.decorator_list = []
+    definition.decorator_list, definition.returns = [], None
+    for node in ast.walk(definition):
+        if isinstance(node, ast.arg) and node.annotation is not None:
+            # All that an annotation says here is which arguments are constants; torch.Tensor, say, isn't known.
+            is_constant = ast.unparse(node.annotation).strip("'\"").endswith("constexpr")
+            node.annotation = ast.Constant("constexpr") if is_constant else None
+    ast.fix_missing_locations(definition)
     ast.increment_lineno(definition, line - 1)
     _Inspection(definition, function["globals"]).visit(definition)
     return definition

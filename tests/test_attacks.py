@@ -1,0 +1,160 @@
+"""Every file under tests/attacks/ is caught, by an outcome that its first lines declare."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpuprep import curriculum as curricula
+from gpuprep.authoring.attack_table import AttackTable, attack_table
+from gpuprep.authoring.attacks import Attack, Fate, Layer, Tried, attacks, read_attack, try_attack
+from gpuprep.authoring.honest import Honest, Judged
+from gpuprep.curriculum import Curriculum
+from gpuprep.errors import CurriculumError, UsageError
+from gpuprep.grading.pool import WarmPool
+from gpuprep.model import Outcome
+
+CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
+ATTACKS = attacks(CURRICULUM)
+HERE = [attack for attack in ATTACKS if not attack.needs_gpu]
+ON_A_CARD = [attack for attack in ATTACKS if attack.needs_gpu]
+ABOUT_PROCESSES = [
+    attack for attack in HERE if attack.layer in (Layer.CHANNEL, Layer.PROCESS, Layer.TIMEOUT) and not attack.is_apart
+]
+
+
+def parameters(found: list[Attack]) -> list[object]:
+    """The attacks as pytest parameters; one that gets through today must go on doing so until its file says otherwise."""
+    return [
+        pytest.param(
+            attack, id=attack.name, marks=[pytest.mark.xfail(reason=attack.open_because)] if attack.open_because else []
+        )
+        for attack in found
+    ]
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WarmPool]:
+    """Workers are forked: the verdict is the same, and comes sooner."""
+    with WarmPool() as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("attack", parameters(HERE))
+def test_attack_is_caught(curriculum: Curriculum, pool: WarmPool, attack: Attack) -> None:
+    """An attack on the grader gets an outcome that its file declares, and never a pass."""
+    tried = try_attack(attack, curriculum, device="cpu", pool=pool)
+    assert tried.fate is Fate.CAUGHT, f"{tried.outcome}: {tried.message}"
+
+
+@pytest.mark.parametrize("attack", parameters(ABOUT_PROCESSES))
+def test_attack_on_a_cold_worker_is_caught(curriculum: Curriculum, attack: Attack) -> None:
+    """Where processes and their descriptors matter, a worker that was not forked from a template is as safe."""
+    tried = try_attack(attack, curriculum, device="cpu")
+    assert tried.fate is Fate.CAUGHT, f"{tried.outcome}: {tried.message}"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("attack", parameters(ON_A_CARD))
+def test_attack_is_caught_on_a_card(curriculum: Curriculum, pool: WarmPool, attack: Attack) -> None:
+    """Attacks on the clock, the trace and the audit, and those that lie in wait for a card."""
+    tried = try_attack(attack, curriculum, device="cuda", pool=pool)
+    assert tried.fate is Fate.CAUGHT, f"{tried.outcome}: {tried.message}"
+
+
+def test_there_are_enough_attacks() -> None:
+    """Every layer has something to stop."""
+    assert len(ATTACKS) >= 30
+    assert {attack.layer for attack in ATTACKS} == set(Layer)
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_attack_is_a_whole_solution(curriculum: Curriculum, attack: Attack) -> None:
+    """Each says what it does, and defines the function of its exercise."""
+    from gpuprep.grading.loading import load_grader
+
+    grader = load_grader(curriculum, curriculum.exercise(attack.exercise_id))
+    defined = {node.name for node in ast.parse(attack.path.read_text()).body if isinstance(node, ast.FunctionDef)}
+    assert grader.function in defined
+    assert len(attack.story) > 60
+
+
+def write(folder: Path, text: str) -> Path:
+    """An attack file with these first lines."""
+    path = folder / "attack.py"
+    path.write_text(f"{text}\n\ndef add(x, y):\n    return x\n")
+    return path
+
+
+def test_declarations_are_read(tmp_path: Path) -> None:
+    """Declarations come first, then the story, one that looks like a declaration included."""
+    text = "# expect: RAISED|NO_VERDICT\n# layer: host ops\n# exercise: ex_02\n# needs: gpu\n# checks: 2\n# timeout: 1.5\n"
+    attack = read_attack(write(tmp_path, f"{text}# apart: yes\n# open: for now\n# It cheats.\n# seen: elsewhere"))
+    assert attack.expected == {"RAISED", "NO_VERDICT"}
+    assert (attack.layer, attack.exercise_id, attack.needs_gpu) == (Layer.HOST_OPS, "ex_02", True)
+    assert (attack.n_checks, attack.timeout_s, attack.is_apart) == (2, 1.5, True)
+    assert (attack.open_because, attack.story) == ("for now", "It cheats. seen: elsewhere")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# It cheats.",
+        "# expect: RAISED",
+        "# layer: judge",
+        "# expect: RAISED\n# layer: luck",
+        "# expect: CAUGHT\n# layer: judge",
+        "# expect: RAISED\n# layer: judge\n# chekcs: 2",
+        "# expect: RAISED\n# layer: judge\n# timeout: soon",
+    ],
+)
+def test_broken_declaration_is_named(tmp_path: Path, text: str) -> None:
+    """A declaration that is missing, unknown or makes no sense is an error that names the file."""
+    with pytest.raises(CurriculumError, match=r"attack\.py:\d"):
+        read_attack(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "open_because", "fate"),
+    [
+        (Outcome.RAISED, "", Fate.CAUGHT),
+        (Outcome.CRASHED, "", Fate.MISTAKEN),
+        (Outcome.PROVISIONAL, "", Fate.PASSED),
+        (Outcome.PASSED, "", Fate.PASSED),
+        (Outcome.PASSED, "for now", Fate.OPEN),
+        (Outcome.RAISED, "for now", Fate.CLOSED),
+    ],
+)
+def test_fate(tmp_path: Path, outcome: Outcome, open_because: str, fate: Fate) -> None:
+    """A pass is never caught, an undeclared failure neither, and an open attack that fails has a line to strike out."""
+    lines = "# expect: RAISED\n# layer: judge" + (f"\n# open: {open_because}" if open_because else "")
+    assert Tried(read_attack(write(tmp_path, lines)), outcome).fate is fate
+
+
+def test_table_holds_only_without_surprises(tmp_path: Path, curriculum: Curriculum) -> None:
+    """An attack that passed, and an honest solution that did not, each break the table; one that is open does not."""
+    path = write(tmp_path, "# expect: RAISED\n# layer: judge")
+    attack = read_attack(path)
+    caught, passed = Tried(attack, Outcome.RAISED), Tried(attack, Outcome.PROVISIONAL)
+    rejected = Judged(Honest(curriculum.exercise("ex_01"), path), Outcome.RACE, frozenset({Outcome.PROVISIONAL}))
+    assert AttackTable((caught,)).holds
+    assert not AttackTable(()).holds
+    assert not AttackTable((caught, passed)).holds
+    assert not AttackTable((caught,), (rejected,)).holds
+
+
+def test_table_names_what_could_not_run(curriculum: Curriculum) -> None:
+    """An attack that needs a card is listed by name where there is none, and counts as nothing."""
+    table = attack_table(curriculum, ["empty_list", "patched_events"], device="cpu")
+    assert [tried.attack.name for tried in table.tried] == ["empty_list"]
+    assert table.not_run == ("patched_events: needs a GPU",)
+    assert table.holds
+
+
+def test_unknown_attack_is_an_error(curriculum: Curriculum) -> None:
+    """A name that no attack has stops before anything is graded."""
+    with pytest.raises(UsageError):
+        attack_table(curriculum, ["no_such_attack"], device="cpu")

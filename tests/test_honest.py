@@ -1,0 +1,48 @@
+"""Honest solutions other than the references are accepted, whatever way they go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpuprep import curriculum as curricula
+from gpuprep.authoring.honest import Honest, honest_files, judge_honest
+from gpuprep.curriculum import Curriculum
+from gpuprep.grading.pool import WarmPool
+from gpuprep.model import Exercise, Outcome
+
+CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
+FILES = honest_files(CURRICULUM)
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WarmPool]:
+    """Workers are forked: the verdict is the same, and comes sooner."""
+    with WarmPool() as pool:
+        yield pool
+
+
+@pytest.mark.parametrize("witnessed", [False, True], ids=["", "witnessed"])
+@pytest.mark.parametrize("honest", FILES, ids=lambda honest: honest.name)
+def test_honest_solution_is_accepted(curriculum: Curriculum, pool: WarmPool, honest: Honest, witnessed: bool) -> None:
+    """What is right passes; what the interpreter can't follow is skipped, with the reason."""
+    judged = judge_honest(honest, curriculum, device="cpu", witnessed=witnessed, pool=pool)
+    assert judged.is_accepted, f"{judged.outcome}: {judged.message}"
+    assert judged.outcome is not Outcome.SKIPPED or judged.skipped
+    assert judged.outcome is not Outcome.PROVISIONAL or not judged.skipped, judged.skipped
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("honest", FILES, ids=lambda honest: honest.name)
+def test_honest_solution_is_accepted_on_a_card(curriculum: Curriculum, pool: WarmPool, honest: Honest) -> None:
+    """A card accepts them all; how fast they are is another question."""
+    judged = judge_honest(honest, curriculum, device="cuda", pool=pool)
+    assert judged.is_accepted, f"{judged.outcome}: {judged.message}"
+
+
+@pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
+def test_there_are_enough_of_them(exercise: Exercise) -> None:
+    """Three other ways to solve each exercise."""
+    assert sum(honest.exercise is exercise for honest in FILES) >= 3
