@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gpuprep import curriculum as curricula
 from gpuprep.curriculum import Curriculum
+from gpuprep.grading.pool import WarmPool
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -16,6 +18,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 def curriculum() -> Curriculum:
     """The curriculum of this checkout."""
     return curricula.load(CHECKOUT)
+
+
+@pytest.fixture(scope="session")
+def warm_pool() -> Iterator[WarmPool]:
+    """Forks workers, for tests that grade many files; whatever a check comes to does not depend on it."""
+    with WarmPool() as pool:
+        yield pool
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

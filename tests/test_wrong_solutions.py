@@ -9,6 +9,7 @@ import pytest
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.wrong import expected_outcomes, wrong_files
 from gpuprep.curriculum import Curriculum
+from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.session import check
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
@@ -16,32 +17,36 @@ FILES = [(exercise.id, path) for exercise in CURRICULUM.exercises for path in wr
 
 
 @pytest.mark.parametrize(("exercise_id", "path"), FILES, ids=[f"{path.parent.name}/{path.stem}" for _, path in FILES])
-def test_wrong_solution_gets_its_outcome(curriculum: Curriculum, exercise_id: str, path: Path) -> None:
+def test_wrong_solution_gets_its_outcome(
+    curriculum: Curriculum, warm_pool: WarmPool, exercise_id: str, path: Path
+) -> None:
     """A known mistake or cheat is rejected, for the reason that its first line gives."""
-    report = check(curriculum.exercise(exercise_id), curriculum, path, device="cpu")
+    report = check(curriculum.exercise(exercise_id), curriculum, path, device="cpu", pool=warm_pool)
     failure = report.first_failure
     assert report.outcome in expected_outcomes(path), report.message or (failure and failure.message)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(("exercise_id", "path"), FILES, ids=[f"{path.parent.name}/{path.stem}" for _, path in FILES])
-def test_wrong_solution_gets_its_outcome_on_a_card(curriculum: Curriculum, exercise_id: str, path: Path) -> None:
+def test_wrong_solution_gets_its_outcome_on_a_card(
+    curriculum: Curriculum, warm_pool: WarmPool, exercise_id: str, path: Path
+) -> None:
     """With a card there, the same files are rejected for the same reasons, or for what only a card sees."""
-    report = check(curriculum.exercise(exercise_id), curriculum, path, device="cuda")
+    report = check(curriculum.exercise(exercise_id), curriculum, path, device="cuda", pool=warm_pool)
     assert report.outcome in expected_outcomes(path, on_card=True) | expected_outcomes(path)
 
 
 @pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
-def test_reference_passes_without_a_gpu(curriculum: Curriculum, exercise: object) -> None:
+def test_reference_passes_without_a_gpu(curriculum: Curriculum, warm_pool: WarmPool, exercise: object) -> None:
     """A reference passes everything that can be graded on a CPU; where speed can't be, the pass is provisional."""
-    report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cpu")  # type: ignore[arg-type]
+    report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cpu", pool=warm_pool)  # type: ignore[arg-type]
     assert report.outcome.is_pass, report.first_failure or report.message
     assert all(budget.least <= getattr(result.work, budget.figure) <= budget.most
                for result in report.cases for budget in result.budgets)  # fmt: skip
 
 
 @pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
-def test_stub_is_not_started(curriculum: Curriculum, exercise: object) -> None:
+def test_stub_is_not_started(curriculum: Curriculum, warm_pool: WarmPool, exercise: object) -> None:
     """An untouched stub is NOT_STARTED, not wrong."""
-    report = check(exercise, curriculum, curriculum.stub_path(exercise), device="cpu")  # type: ignore[arg-type]
+    report = check(exercise, curriculum, curriculum.stub_path(exercise), device="cpu", pool=warm_pool)  # type: ignore[arg-type]
     assert report.outcome == "NOT_STARTED"

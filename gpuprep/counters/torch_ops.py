@@ -36,8 +36,8 @@ class HostOp:
 class HostOps:
     """Records host operations while its `recording` lasts, in the order in which their lines first ran.
 
-    Operations that Triton's interpreter itself issues around a launch (copying arguments to the host and back) are
-    left out. Everything else counts, even inside a launch: in a grid function, a hook, or Python code in a kernel.
+    Operations that Triton itself issues around a launch (the interpreter copying arguments to the host and back, the
+    autotuner flushing the cache) are left out. Everything else counts, even inside a launch: in a grid function, a hook, or Python code in a kernel.
 
     Args:
         path: the file whose lines are wanted; None takes the innermost line outside every library.
@@ -143,18 +143,22 @@ def _package_folder(name: str) -> str:
 
 _TRANSPARENT = (_package_folder("torch"), str(Path(__file__).parent) + "/")
 _LIBRARIES = (*_TRANSPARENT, _package_folder("triton"), _package_folder("numpy"), "<")
-_INTERPRETER = _package_folder("triton") + "runtime/interpreter.py"
+_TRITON_ITSELF = tuple(
+    _package_folder("triton") + file
+    for file in ("runtime/interpreter.py", "runtime/autotuner.py", "testing.py", "backends/nvidia/driver.py")
+)
+"""What copies arguments for the interpreter, and what flushes the cache while the autotuner benchmarks."""
 
 
 def _where(path: str | None) -> tuple[str, int] | None:
-    """The line that asked for an operation; None for the interpreter's own."""
+    """The line that asked for an operation; None for Triton's own."""
     frame = sys._getframe(1)  # noqa: SLF001 - inspect.stack() reads source files, which costs milliseconds
     is_innermost = True
     outside: tuple[str, int] | None = None
     while frame is not None:
         name = frame.f_code.co_filename
         if is_innermost and not name.startswith(_TRANSPARENT):
-            if name == _INTERPRETER:
+            if name in _TRITON_ITSELF:
                 return None
             is_innermost = False
         if name == path:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ SPACING_S = 0.004
 """Between matmuls, so that the card does not warm up to a lower clock while it is calibrated."""
 MOST_VARIATION = 0.02
 """Coefficient of variation of the middle half of the samples, above which a calibration is refused."""
+TRIES = 3
 _CACHE_VERSION = 2
 
 
@@ -94,8 +95,8 @@ def _copy_gb_per_s() -> float:
 
     source = torch.randint(0, 255, (COPY_BYTES,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
-    samples = sample_ms(target.copy_, [(source,), (source,)], cap_s=CAP_S)
-    return 2 * COPY_BYTES / 1e9 / (_steady_ms("copy", samples) / 1e3)
+    steady_ms = _steady_ms("copy", lambda: sample_ms(target.copy_, [(source,), (source,)], cap_s=CAP_S))
+    return 2 * COPY_BYTES / 1e9 / (steady_ms / 1e3)
 
 
 def _matmul_tflop_per_s(dtype: str) -> float:
@@ -103,21 +104,27 @@ def _matmul_tflop_per_s(dtype: str) -> float:
 
     # Random data: a card clocks higher on zeros, which flip no bits.
     a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, device="cuda").to(getattr(torch, dtype)) for _ in range(2))
-    samples = sample_ms(torch.matmul, [(a, b), (a, b)], cap_s=CAP_S, space_s=SPACING_S)
-    return 2 * MATMUL_SIZE**3 / 1e12 / (_steady_ms(f"{dtype} matmul", samples) / 1e3)
+    steady_ms = _steady_ms(
+        f"{dtype} matmul", lambda: sample_ms(torch.matmul, [(a, b), (a, b)], cap_s=CAP_S, space_s=SPACING_S)
+    )
+    return 2 * MATMUL_SIZE**3 / 1e12 / (steady_ms / 1e3)
 
 
-def _steady_ms(what: str, samples_ms: Sequence[float]) -> float:
-    ordered = sorted(samples_ms)
-    middle = ordered[len(ordered) // 4 : -(len(ordered) // 4) or None]
-    variation = statistics.pstdev(middle) / statistics.fmean(middle)
-    if variation > MOST_VARIATION:
-        raise UnstableCardError(
-            f"this card's {what} rate varies by {variation:.1%} (at most {MOST_VARIATION:.0%} make a ceiling): "
-            "something else runs on it, or it throttles",
-            next_step="nvidia-smi, then gpuprep calibrate",
-        )
-    return median_interval(samples_ms)[1]
+def _steady_ms(what: str, sample: Callable[[], Sequence[float]]) -> float:
+    variation = 0.0
+    for _ in range(TRIES):
+        # A card that was idle may need one round to settle its clocks.
+        samples_ms = sample()
+        ordered = sorted(samples_ms)
+        middle = ordered[len(ordered) // 4 : -(len(ordered) // 4) or None]
+        variation = statistics.pstdev(middle) / statistics.fmean(middle)
+        if variation <= MOST_VARIATION:
+            return median_interval(samples_ms)[1]
+    raise UnstableCardError(
+        f"this card's {what} rate varies by {variation:.1%} (at most {MOST_VARIATION:.0%} make a ceiling): "
+        "something else runs on it, or it throttles",
+        next_step="nvidia-smi, then gpuprep calibrate",
+    )
 
 
 def cache_folder() -> Path:
