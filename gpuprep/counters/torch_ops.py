@@ -37,7 +37,8 @@ class HostOps:
     """Records host operations while its `recording` lasts, in the order in which their lines first ran.
 
     Operations that Triton itself issues around a launch (the interpreter copying arguments to the host and back, the
-    autotuner flushing the cache) are left out. Everything else counts, even inside a launch: in a grid function, a hook, or Python code in a kernel.
+    autotuner flushing the cache) are left out. Everything else counts, even inside a launch: in a grid function, a
+    hook, or Python code in a kernel.
 
     Args:
         path: the file whose lines are wanted; None takes the innermost line outside every library.

@@ -1,0 +1,85 @@
+"""The pieces of the audit that need no card, and, on one, that a forged clock gains nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from gpuprep.curriculum import Curriculum
+from gpuprep.device_memory import ALIGNMENT, PAGE_BYTES, DeviceBuffer, Place, lay_out
+from gpuprep.grading.session import check
+from gpuprep.model import Outcome
+from gpuprep.worker.timing import is_steady, median_interval
+
+FORGED = """
+import torch
+
+torch.cuda.Event.elapsed_time = lambda start, end: {milliseconds}
+"""
+
+
+def test_places_keep_strides_and_don_t_overlap() -> None:
+    """Tensors are laid out one after the other, each aligned, with the strides that they have."""
+    first, second = torch.zeros(3, 5), torch.zeros(8, 2).t()
+    places, n_bytes = lay_out([first, second, torch.zeros(())])
+    assert [place.offset_bytes for place in places] == [0, ALIGNMENT, 2 * ALIGNMENT]
+    assert places[1] == Place("float32", (2, 8), (1, 2), ALIGNMENT)
+    assert n_bytes == 3 * ALIGNMENT
+
+
+def test_place_survives_json() -> None:
+    """A place is the same on the other side."""
+    place = Place("float16", (2, 3), (3, 1), 512)
+    assert Place.from_json({"dtype": "float16", "shape": [2, 3], "strides": [3, 1], "offset_bytes": 512}) == place
+
+
+def test_empty_tensor_takes_no_room() -> None:
+    """A tensor without elements has a place of no size."""
+    places, n_bytes = lay_out([torch.zeros(0, 4)])
+    assert (places[0].shape, n_bytes) == ((0, 4), 0)
+
+
+def test_median_interval_holds_the_median() -> None:
+    """The interval comes from order statistics and encloses the median."""
+    low, median, high = median_interval([float(value) for value in range(1, 101)])
+    assert low < median < high
+    assert median == 51.0
+
+
+def test_steady_samples_are_told_from_scattered_ones() -> None:
+    """Sampling stops when the interval is narrow, not before."""
+    assert is_steady([1.0] * 30)
+    assert not is_steady([1.0, 1.2] * 15)
+
+
+@pytest.mark.gpu
+def test_buffers_come_in_whole_pages() -> None:
+    """A shared allocation of another size may be backed by small pages, which are slow."""
+    torch.zeros(1, device="cuda")
+    buffer = DeviceBuffer(PAGE_BYTES + 1)
+    assert buffer.n_bytes == 2 * PAGE_BYTES
+    assert len(buffer.handle()) == 64
+    buffer.close()
+
+
+@pytest.mark.gpu
+def test_forged_clock_is_contradicted(curriculum: Curriculum, tmp_path: Path) -> None:
+    """A worker whose events show half the time is INVALID: the grader's own clock disagrees."""
+    exercise = curriculum.exercise("ex_01")
+    path = tmp_path / "ex_01_vector_add.py"
+    path.write_text(curriculum.reference_path(exercise).read_text() + FORGED.format(milliseconds=0.35))
+    report = check(exercise, curriculum, path, device="cuda")
+    assert report.outcome is Outcome.INVALID
+    assert report.timing is None
+
+
+@pytest.mark.gpu
+def test_slow_claims_are_believed(curriculum: Curriculum, tmp_path: Path) -> None:
+    """Whoever claims to be slower than the wall's clock says is taken at their word."""
+    exercise = curriculum.exercise("ex_02")
+    path = tmp_path / "ex_02_reduction.py"
+    path.write_text(curriculum.reference_path(exercise).read_text() + FORGED.format(milliseconds=1.5))
+    report = check(exercise, curriculum, path, device="cuda")
+    assert report.outcome in (Outcome.TOO_SLOW, Outcome.INVALID)
