@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -81,3 +81,25 @@ def check_(
         proof = prove(curriculum, only=only, on_event=on_event)
     terminal.answer(authoring.proof_page(proof), authoring.proof_document(proof), as_json=as_json)
     raise typer.Exit(int(not proof.holds))
+
+
+@app.command(cls=QuickCommand)
+def attacks(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Attacks to try; all of them if left out.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; `auto` uses a GPU where there is one.")
+    ] = "auto",
+    folder: CurriculumFolder = None,
+    as_json: AsJson = False,
+) -> None:
+    """Try every known attack on the grader, and every honest solution that it must let through."""
+    from gpuprep.authoring.attack_table import attack_table
+    from gpuprep.render import authoring, terminal
+
+    curriculum = _load(folder)
+    with terminal.status("dev attacks") as on_event:
+        table = attack_table(curriculum, names, device=device, on_event=on_event)
+    terminal.answer(authoring.attacks_page(table), authoring.attacks_document(table), as_json=as_json)
+    raise typer.Exit(int(not table.holds))

@@ -5,6 +5,7 @@ Units are suffixes (`_ms`, `_bytes`, `_gb_per_s`); GB is 10⁹ bytes.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -400,7 +401,8 @@ class Report:
     def first_failure(self) -> CaseResult | None:
         """The case to show of a failed report, or None: of those with the report's outcome, the one that tells most."""
         decisive = [result for result in self.cases if result.outcome is self.outcome and result.outcome.is_failure]
-        return max(decisive, key=_telling, default=None)
+        seen = Counter(_pattern(result) for result in decisive)
+        return max(decisive, key=lambda result: _telling(result, seen), default=None)
 
     @property
     def is_gold(self) -> bool:
@@ -420,10 +422,22 @@ class Report:
         return replace(self, elapsed_s=elapsed_s)
 
 
-def _telling(result: CaseResult) -> tuple[bool, int, bool]:
-    # A pattern that was recognised tells most, then the plainest inputs; and where some elements are right, the others
-    # show where the error lies. A view is suspected of everything that goes wrong with one: that is no pattern.
-    pattern = result.diagnosis.id if result.diagnosis else "wrong_values"
-    odd = [key for key in ("distribution", "layout") if result.case.get(key) not in (None, *_PLAIN)]
-    has_pattern = pattern != "wrong_values" and not (pattern == "stride" and "layout" in odd)
-    return has_pattern, -len(odd), 0 < result.n_wrong < result.n_total
+_WHOLESALE = ("constant", "never_written")
+"""Patterns that a small case shows where a larger one shows what is behind it."""
+
+
+def _pattern(result: CaseResult) -> str:
+    """The id of a pattern that was recognised, or nothing."""
+    pattern = result.diagnosis.id if result.diagnosis else ""
+    # A view is suspected of everything that goes wrong with one: that is no pattern.
+    is_suspicion = pattern == "stride" and result.case.get("layout") not in (None, *_PLAIN)
+    return "" if pattern == "wrong_values" or is_suspicion else pattern
+
+
+def _telling(result: CaseResult, seen: Mapping[str, int]) -> tuple[bool, int, bool, int, bool]:
+    # A pattern that was recognised tells most, then the plainest inputs. Then what most cases show, since some fit a
+    # pattern by chance; and where some elements are right, the others show where the error lies.
+    pattern = _pattern(result)
+    n_odd = sum(result.case.get(key) not in (None, *_PLAIN) for key in ("distribution", "layout"))
+    is_partial = 0 < result.n_wrong < result.n_total
+    return pattern != "", -n_odd, pattern not in _WHOLESALE, seen[pattern] if pattern else 0, is_partial

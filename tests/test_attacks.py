@@ -27,10 +27,12 @@ ABOUT_PROCESSES = [
 
 
 def parameters(found: list[Attack]) -> list[object]:
-    """The attacks as pytest parameters; one that gets through today must go on doing so until its file says otherwise."""
+    """The attacks as pytest parameters; one that gets through must go on doing so until its file says otherwise."""
     return [
         pytest.param(
-            attack, id=attack.name, marks=[pytest.mark.xfail(reason=attack.open_because)] if attack.open_because else []
+            attack,
+            id=attack.name,
+            marks=[pytest.mark.xfail(reason=attack.open_because, raises=AssertionError)] if attack.open_because else [],
         )
         for attack in found
     ]
@@ -91,7 +93,9 @@ def write(folder: Path, text: str) -> Path:
 
 def test_declarations_are_read(tmp_path: Path) -> None:
     """Declarations come first, then the story, one that looks like a declaration included."""
-    text = "# expect: RAISED|NO_VERDICT\n# layer: host ops\n# exercise: ex_02\n# needs: gpu\n# checks: 2\n# timeout: 1.5\n"
+    text = (
+        "# expect: RAISED|NO_VERDICT\n# layer: host ops\n# exercise: ex_02\n# needs: gpu\n# checks: 2\n# timeout: 1.5\n"
+    )
     attack = read_attack(write(tmp_path, f"{text}# apart: yes\n# open: for now\n# It cheats.\n# seen: elsewhere"))
     assert attack.expected == {"RAISED", "NO_VERDICT"}
     assert (attack.layer, attack.exercise_id, attack.needs_gpu) == (Layer.HOST_OPS, "ex_02", True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from gpuprep.grader import Budget, Case, ErrorModel, Expected, Grader
 from gpuprep.grading import session
 from gpuprep.grading.answers import Asked
 from gpuprep.grading.loading import load_grader
+from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.session import check
 from gpuprep.grading.witnessed import unseen, witnessed_result
 from gpuprep.model import CaseResult, Evidence, Exercise, Outcome, Report, Tier
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
-ATTACKS = sorted((Path(__file__).parent / "attacks").glob("witness_*.py"))
 IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n"
 
 
@@ -34,12 +34,28 @@ def exercise_of(path: Path) -> Exercise:
     return found
 
 
-def witnessed(folder: Path, exercise_id: str, body: str) -> Report:
-    """Check this text as a solution, with a witness."""
-    exercise = CURRICULUM.exercise(exercise_id)
-    path = folder / f"{exercise.slug}.py"
-    path.write_text(IMPORTS + textwrap.dedent(body))
-    return check(exercise, CURRICULUM, path, device="cpu", witnessed=True)
+Witnessed = Callable[[Exercise, Path], Report]
+WitnessedText = Callable[[str, str], Report]
+
+
+@pytest.fixture(scope="module")
+def witnessed() -> Iterator[Witnessed]:
+    """Checks a file with a witness. Every check has processes of its own, forked from warm ones."""
+    with WarmPool() as pool:
+        yield lambda exercise, path: check(exercise, CURRICULUM, path, device="cpu", witnessed=True, pool=pool)
+
+
+@pytest.fixture
+def witnessed_text(witnessed: Witnessed, tmp_path: Path) -> WitnessedText:
+    """The same for the text of a solution."""
+
+    def checked(exercise_id: str, body: str) -> Report:
+        exercise = CURRICULUM.exercise(exercise_id)
+        path = tmp_path / f"{exercise.slug}.py"
+        path.write_text(IMPORTS + textwrap.dedent(body))
+        return witnessed(exercise, path)
+
+    return checked
 
 
 def said(report: Report) -> str:
@@ -50,39 +66,27 @@ def said(report: Report) -> str:
 
 @pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
 def test_reference_is_witnessed_with_the_counts_that_it_reports(
-    exercise: Exercise, monkeypatch: pytest.MonkeyPatch
+    witnessed: Witnessed, exercise: Exercise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reference passes, and in every case the counting worker counts what the learner's worker counted."""
     counts: list[tuple[Any, Any]] = []
 
-    def noting(asked: Asked, told: Any, drawn: Any, ask: Callable[[dict[str, Any]], Any]) -> CaseResult:
+    def noting(asked: Asked, told: Any, drawn: Any, ask: Callable[..., Any], call: Callable[..., Any]) -> CaseResult:
         def noted(request: dict[str, Any]) -> Any:
             answer = ask(request)
             counts.append((told["work"], answer["work"]))
             return answer
 
-        return witnessed_result(asked, told, drawn, noted)
+        return witnessed_result(asked, told, drawn, noted, call)
 
     monkeypatch.setattr(session, "witnessed_result", noting)
-    report = check(exercise, CURRICULUM, CURRICULUM.reference_path(exercise), device="cpu", witnessed=True)
+    report = witnessed(exercise, CURRICULUM.reference_path(exercise))
     work = report.tier(Tier.WORK)
     assert report.outcome.is_pass, said(report)
     assert work is not None
     assert work.evidence is Evidence.WITNESSED
     assert counts
     assert all(self_reported == seen for self_reported, seen in counts)
-
-
-@pytest.mark.parametrize("path", ATTACKS, ids=lambda path: path.stem)
-def test_attack_gets_its_outcome(path: Path) -> None:
-    """Each of these files passes where its own process counts, and is found out by the witness."""
-    report = check(exercise_of(path), CURRICULUM, path, device="cpu", witnessed=True)
-    assert report.outcome in expected_outcomes(path), said(report)
-
-
-def test_there_are_attacks() -> None:
-    """The folder was found."""
-    assert len(ATTACKS) >= 10
 
 
 @pytest.mark.parametrize(
@@ -92,12 +96,13 @@ def test_there_are_attacks() -> None:
         "ex_02_reduction/read_modify_write",
         "ex_03_tiled_matmul/only_square",
         "ex_04_softmax/in_place",
+        "ex_04_softmax/zeros_past_the_end",
     ],
 )
-def test_wrong_solution_keeps_its_outcome(name: str) -> None:
+def test_wrong_solution_keeps_its_outcome(witnessed: Witnessed, name: str) -> None:
     """With a witness, an honest mistake is still told by its own name."""
     path = CURRICULUM.root / "tests" / "wrong" / f"{name}.py"
-    report = check(exercise_of(path), CURRICULUM, path, device="cpu", witnessed=True)
+    report = witnessed(exercise_of(path), path)
     assert report.outcome in expected_outcomes(path), said(report)
 
 
@@ -222,9 +227,9 @@ HONEST = {
 
 
 @pytest.mark.parametrize(("exercise_id", "body"), HONEST.values(), ids=HONEST)
-def test_honest_variant_is_witnessed(tmp_path: Path, exercise_id: str, body: str) -> None:
+def test_honest_variant_is_witnessed(witnessed_text: WitnessedText, exercise_id: str, body: str) -> None:
     """What host code usually does around a kernel is followed: tuning, scalars, copies, buffers of its own."""
-    report = witnessed(tmp_path, exercise_id, body)
+    report = witnessed_text(exercise_id, body)
     work = report.tier(Tier.WORK)
     assert report.outcome is Outcome.PROVISIONAL, said(report)
     assert work is not None
@@ -284,9 +289,9 @@ BEYOND = {
 
 
 @pytest.mark.parametrize(("body", "word"), BEYOND.values(), ids=BEYOND)
-def test_what_cannot_be_followed_is_skipped_by_name(tmp_path: Path, body: str, word: str) -> None:
+def test_what_cannot_be_followed_is_skipped_by_name(witnessed_text: WitnessedText, body: str, word: str) -> None:
     """The work tier is SKIPPED with the reason; it is neither a pass nor a failure, and correctness still counts."""
-    report = witnessed(tmp_path, "ex_01", body)
+    report = witnessed_text("ex_01", body)
     work, correct = report.tier(Tier.WORK), report.tier(Tier.CORRECT)
     assert work is not None
     assert correct is not None
@@ -326,18 +331,27 @@ TOLD = {"recipe": {"why_not": ""}, "host_ops": []}
 SEEN, DRAWN = torch.arange(4.0), torch.arange(4.0) + 10
 
 
-def judged(told: dict[str, Any] | None = None, **seen: Any) -> CaseResult:
-    """The result of a case in which the counting worker sees this, for inputs that count from 10."""
+def judged(told: dict[str, Any] | None = None, own_factor: float = 2.0, **seen: Any) -> CaseResult:
+    """The result of a case in which the counting worker sees this, for inputs that count from 10.
+
+    Called on them itself, the file multiplies by `own_factor`.
+    """
     grader = Doubling()
     (case,) = grader.cases(None)
 
-    def ask(request: dict[str, Any]) -> dict[str, Any]:
-        x, factor = request["args"]
+    def answered(args: Any, factor: float) -> dict[str, Any]:
+        x, _ = args
         work = dict.fromkeys(("bytes_loaded", "bytes_stored", "dot_flops"), 0) | {"launches": 1, "programs": 2}
-        answer = {"status": "returned", "args": [x, factor], "outputs": [x * factor], "devices": ["cpu"], "work": work}
-        return {**answer, "findings": [], "host_ops": [], "stored": [4], **seen}
+        answer = {"status": "returned", "args": list(args), "outputs": [x * factor], "devices": ["cpu"], "work": work}
+        return {**answer, "findings": [], "host_ops": [], "stored": [4]}
 
-    return witnessed_result(Asked(grader, case, "cpu", (SEEN, 2), ""), told or TOLD, (DRAWN, 3), ask)
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        return {**answered(request["args"], request["args"][1]), **seen}
+
+    def call(args: Any) -> dict[str, Any]:
+        return answered(args, own_factor)
+
+    return witnessed_result(Asked(grader, case, "cpu", (SEEN, 2), ""), told or TOLD, (DRAWN, 3), ask, call)
 
 
 def test_outputs_are_judged_on_inputs_that_were_not_seen() -> None:
@@ -363,6 +377,21 @@ def test_what_the_counting_worker_sees_decides(seen: dict[str, Any], outcome: Ou
     result = judged(**seen)
     assert result.outcome is outcome
     assert result.message
+
+
+def test_mistake_that_shows_for_some_values_only_is_no_cheat() -> None:
+    """Wrong in the counting worker and wrong in its own: the file computes what its launches compute."""
+    result = judged(own_factor=2.5, outputs=[DRAWN * 2.5])
+    assert result.outcome is Outcome.WRONG_VALUES
+    assert result.n_wrong == 4
+
+
+def test_host_operation_that_no_recipe_holds_is_skipped_by_name() -> None:
+    """Right in its own worker, wrong from its launches: allowed host code may have had a part in it."""
+    reading = {"name": "aten._local_scalar_dense.default", "numel": 1, "path": "", "line": 3}
+    result = judged({**TOLD, "host_ops": [reading]}, outputs=[DRAWN * 2.5])
+    assert result.outcome is Outcome.SKIPPED
+    assert "_local_scalar_dense" in result.message
 
 
 def test_what_a_recipe_has_no_words_for_is_skipped() -> None:

@@ -99,7 +99,7 @@ def test_template_shares_no_writable_memory(template: psutil.Process) -> None:
 
 def test_template_holds_few_descriptors(template: psutil.Process) -> None:
     """Its stdio leads nowhere, and beside that it has its two sockets."""
-    links = {int(link.name): os.readlink(link) for link in Path(f"/proc/{template.pid}/fd").iterdir()}
+    links = {int(link.name): str(link.readlink()) for link in Path(f"/proc/{template.pid}/fd").iterdir()}
     assert {links[number] for number in (0, 1, 2)} == {"/dev/null"}
     assert len([name for name in links.values() if name.startswith("socket:")]) == 2
     assert len(links) == 5

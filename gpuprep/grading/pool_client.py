@@ -27,7 +27,7 @@ from gpuprep.model import Exercise, Report
 IDLE_S = 600.0
 """A pool that was asked nothing for so long ends."""
 _BOOTSTRAP = (
-    "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]);"
+    "import os, sys; os.fork() and os._exit(0); sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]);"
     "from gpuprep.grading.pool_server import main; main(float(sys.argv[2]))"
 )
 
@@ -136,14 +136,10 @@ def start(idle_s: float = IDLE_S) -> PoolStatus:
         cwd="/",
         start_new_session=True,
     )
-    assert server.stderr is not None  # noqa: S101  PIPE above
-    # It closes its stderr once it listens, or at its end.
-    said = server.stderr.read().decode("utf-8", errors="replace").strip().splitlines()
-    server.stderr.close()
+    # It goes its own way at once, and closes its stderr when it listens or ends.
+    said = server.communicate()[1].decode("utf-8", errors="replace").strip().splitlines()
     if found := status():
         return found
-    server.kill()
-    server.wait()
     why = said[-1] if said else "gpuprep's own files changed meanwhile"
     raise WorkspaceError(f"no pool could be started: {why}", next_step="gpuprep pool start")
 

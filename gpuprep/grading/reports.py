@@ -27,8 +27,8 @@ def report_from(content: Mapping[str, Any]) -> Report:
     Raises:
         ValueError: no report gives that.
     """
-    if content.get("version") != REPORT_VERSION:
-        raise ValueError(f"a report of version {content.get('version')!r}, not {REPORT_VERSION}")
+    if not isinstance(content, Mapping) or content.get("version") != REPORT_VERSION:
+        raise ValueError(f"no report of version {REPORT_VERSION}")
     report = _made(Report, {key: value for key, value in content.items() if key not in _DERIVED}, "report")
     again = report.as_dict()
     for key in _DERIVED:

@@ -22,8 +22,9 @@ from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
+from gpuprep.grading.signature import signature_problem
 from gpuprep.grading.verdict import Graded, Stop, report_of
-from gpuprep.grading.witnessed import SEED_STEP, witnessed_result
+from gpuprep.grading.witnessed import SEED_STEP, Call, witnessed_result
 from gpuprep.grading.work import budget_fault
 from gpuprep.model import Case, CaseResult, Evidence, Exercise, Outcome, Report, SourceLine, Tier, Timing
 from gpuprep.unstarted import is_unstarted
@@ -249,38 +250,41 @@ class _Session:
                 raise _StopGradingError(Outcome.SKIPPED, f"the file needs a GPU to be imported ({message})", where)
             outcome = Outcome.COMPILE_FAILED if answer["is_syntax"] else Outcome.RAISED
             raise _StopGradingError(outcome, f"{message} (while importing the file)", where)
-        if problem := _signature_problem(grader, answer["parameters"]):
+        if problem := signature_problem(grader, answer["parameters"]):
             raise _StopGradingError(Outcome.WRONG_SIGNATURE, problem)
 
     def _grade_case(self, worker: WorkerProcess, grader: Grader, case: Case, deadline: float) -> CaseResult:
         args = self._inputs(grader, case)
         asked = Asked(grader, case, worker.device, args, str(self.path))
         witness = self.witness if worker.device == "cpu" else None
-        request = {"do": "call", "args": args, "reverse": False, "traced": witness is not None}
-        answer = self._ask(worker, request, deadline, f"in case {case.name}")
+
+        def call(args: Sequence[Any], **options: bool) -> Answer:
+            request = {"do": "call", "args": args, "reverse": False, **options}
+            return self._ask(worker, request, deadline, f"in case {case.name}")
+
+        answer = call(args, traced=witness is not None)
         with self._making_sense_of(case.name):
             reversed_answer = None
             has_order = answer["status"] == "returned" and answer["work"]["programs"] > 1
             if worker.can_count and has_order and witness is None:
                 # Programs of a launch have no order on a card: the other order must give the same result.
-                request = {"do": "call", "args": args, "reverse": True}
-                reversed_answer = self._ask(worker, request, deadline, f"in case {case.name}")
+                reversed_answer = call(args, reverse=True)
             result = result_of(asked, answer, reversed_answer)
             result = budget_fault(asked, answer, result) or result
-            return self._witnessed(witness, asked, answer, result) if witness and result.outcome.is_pass else result
+            return self._witnessed(witness, asked, answer, call) if witness and result.outcome.is_pass else result
 
-    def _witnessed(self, witness: WorkerProcess, asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
+    def _witnessed(self, witness: WorkerProcess, asked: Asked, told: Answer, call: Call) -> CaseResult:
         """What the counting worker makes of a case that the learner's worker passed."""
 
         def ask(request: dict[str, Any]) -> Answer:
             deadline = time.monotonic() + (self.timeout_s or DEFAULT_LIMIT_S["witness"])
             return self._ask(witness, request, deadline, f"when case {asked.case.name} was counted again")
 
-        witnessed = witnessed_result(asked, told, self._inputs(asked.grader, asked.case, SEED_STEP), ask)
-        if witnessed.outcome is not Outcome.SKIPPED:
+        witnessed = witnessed_result(asked, told, self._inputs(asked.grader, asked.case, SEED_STEP), ask, call)
+        if witnessed.outcome is not Outcome.SKIPPED or asked.case.tier is Tier.WORK:
             return witnessed
         self.why_unwitnessed = witnessed.message
-        return witnessed if asked.case.tier is Tier.WORK else result
+        return asked.passed()
 
     @contextlib.contextmanager
     def _making_sense_of(self, where: str) -> Iterator[None]:
@@ -388,18 +392,3 @@ def _line(path: Path, number: int) -> SourceLine | None:
 def _is_from_grader(error: BaseException, path: Path) -> bool:
     frames = traceback.walk_tb(error.__traceback__)
     return any(Path(frame.f_code.co_filename).resolve() == path.resolve() for frame, _ in frames)
-
-
-def _signature_problem(grader: Grader, parameters: Sequence[dict[str, Any]] | None) -> str:
-    wanted = f"{grader.function}({', '.join(grader.parameters)})"
-    if parameters is None:
-        return f"{grader.function} has no readable signature; it must be {wanted}"
-    positional = [p for p in parameters if p["kind"] in ("POSITIONAL_ONLY", "POSITIONAL_OR_KEYWORD")]
-    takes_any = any(p["kind"] == "VAR_POSITIONAL" for p in parameters)
-    least = sum(p["required"] for p in positional)
-    most = len(grader.parameters) if takes_any else len(positional)
-    needs_keyword = any(p["kind"] == "KEYWORD_ONLY" and p["required"] for p in parameters)
-    if least <= len(grader.parameters) <= most and not needs_keyword:
-        return ""
-    found = ", ".join(p["name"] for p in parameters)
-    return f"the signature must be {wanted}, it is {grader.function}({found})"

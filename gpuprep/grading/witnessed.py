@@ -25,6 +25,8 @@ SEED_STEP = 1_000_003
 
 Ask = Callable[[dict[str, Any]], Answer]
 """Sends a request to the counting worker and waits for its answer."""
+Call = Callable[[Sequence[Any]], Answer]
+"""Has the learner's worker call the function with these arguments."""
 
 _FOLLOWED = HOST_OPS - {"aten._local_scalar_dense", "aten.item"}
 """Host operations that a recipe can hold, or that do nothing which it would have to."""
@@ -64,7 +66,7 @@ def _layout(tensor: Any) -> tuple[Any, ...]:
     return tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset(), size
 
 
-def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask) -> CaseResult:
+def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask, call: Call) -> CaseResult:
     """Judge a case that the learner's worker passed by what the counting worker sees.
 
     Args:
@@ -72,6 +74,7 @@ def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask)
         told: its answer, with its recipe.
         drawn: the same case's arguments from another seed.
         ask: sends a request to the counting worker.
+        call: has the learner's worker called again, when all that the counting worker could say is said.
 
     Returns:
         A pass or failure of its own, or SKIPPED where the counting worker could not follow.
@@ -94,7 +97,9 @@ def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask)
             return _BEYOND[answer["status"]](asked, str(answer["message"]))
     result = result_of(asked, seen, backwards)
     if result.outcome is Outcome.WRONG_VALUES:
-        return _elsewhere(asked, told, result)
+        # Wrong by the file's own doing, if it is wrong there too: a mistake that shows for some values only.
+        own = result_of(asked, call(args))
+        return _elsewhere(asked, told, result) if own.outcome.is_pass else own
     return budget_fault(asked, seen, result) or _unaccounted(asked, seen, result) or result
 
 
@@ -121,14 +126,14 @@ _BEYOND: Mapping[str, Callable[[Asked, str], CaseResult]] = {
 
 
 def _elsewhere(asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
-    """Right values where the file ran, wrong ones from its launches alone."""
+    """Right values for the same inputs where the file ran, wrong ones from launches that it made for others."""
     for op in told["host_ops"]:
         # Claimed by the learner's worker; but a skip is no pass, so a false claim gains nothing.
         if packet(op) not in _FOLLOWED:
             return _skipped(asked, f"host code uses {op['name']}, which can't be done again on other inputs")
     return _banned(
         asked,
-        "the launches alone, done again on inputs that host code has not seen, give other values: something else "
+        "the launches alone, done again on inputs that host code had not seen, give wrong values: something else "
         f"computed the result ({result.message})",
         work=result.work,
         budgets=result.budgets,

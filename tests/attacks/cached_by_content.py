@@ -1,4 +1,4 @@
-# expect: INVALID
+# expect: INVALID|BANNED_CALL
 # needs: gpu
 # layer: trace
 # Remembers results by a few values of the inputs, which makes it right wherever the inputs are new: only the time is

@@ -1,7 +1,8 @@
 # expect: BANNED_CALL
 # needs: gpu
 # layer: trace
-# As above, with a kernel that torch.compile writes: Triton's own, and yet not the learner's.
+# Its own kernel where host operations are watched; where the time is taken, one that torch.compile writes: Triton
+# code, and yet not the learner's.
 
 import torch
 import triton

@@ -1,8 +1,8 @@
 # expect: INVALID|WRONG_VALUES
 # needs: gpu
 # layer: audit
-# As above, and switches synchronisation off while a round is served, so that the worker says done before its kernels
-# are.
+# Divides all times by three in stopwatch and tracer, and switches synchronisation off while a round is served, so
+# that the worker says done before its kernels are.
 
 import torch
 import triton

@@ -1,6 +1,7 @@
 # expect: WRONG_VALUES
 # layer: process
 # checks: 2
+# open: there is no sandbox yet, and the next check reads what this one wrote
 # Rewrites the grader's file so that everything is right. The check that is running has read it already; the next one
 # reads what was written. Here it writes to a throw-away copy only.
 
@@ -31,7 +32,7 @@ def _edit():
     for folder in Path(__file__).resolve().parents:
         if (folder / "THROW_AWAY").is_file():
             for path in folder.glob("graders/*/ex_01_*.py"):
-                path.write_text(path.read_text().replace("ErrorModel(roundings=1)", "ErrorModel(roundings=1e30)"))
+                path.write_text(path.read_text().replace("x.double() + y.double()", "x.maximum(y).double()"))
 
 
 _edit()

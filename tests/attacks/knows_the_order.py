@@ -1,8 +1,8 @@
 # expect: RACE
 # exercise: ex_02
 # layer: order
-# As above, but asks the worker's counters in which order programs run this time, and lets the one that comes last add
-# up.
+# One launch whose last program adds up what the others left; and asks the worker's counters which one comes last this
+# time.
 
 import torch
 import triton

@@ -1,8 +1,9 @@
 # expect: BANNED_CALL|INVALID
 # needs: gpu
 # layer: trace
-# As above, and gives the library's kernel the name of its own in the trace, which is taken in its process. The times
-# are true.
+# open: the trace is taken in the learner's process, and a clock outside can't tell whose kernel ran
+# The library where the time is taken; and gives its kernel the name of this file's in the trace, which is taken in
+# its process. The times are true.
 
 import torch
 import triton

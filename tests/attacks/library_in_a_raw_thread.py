@@ -1,6 +1,6 @@
 # expect: BANNED_CALL
 # layer: counted work
-# As above, with a thread from below the threading module, where no hook is.
+# A library call in a thread that was started from below the threading module, where no hook is.
 
 import _thread
 

@@ -1,4 +1,4 @@
-# expect: COMPILE_FAILED
+# expect: COMPILE_FAILED|RAISED
 # needs: gpu
 # layer: judge
 # A kernel in Python that the interpreter runs and no compiler takes. Without a card it is provisional at best; a card

@@ -1,15 +1,11 @@
-# expect: INVALID|TOO_SLOW
+# expect: INVALID|TOO_SLOW|INCONCLUSIVE
 # needs: gpu
 # layer: audit
-# The audit subtracts what an identity takes. So this one keeps the card busy with a spin kernel, from a few
-# processes, whenever the identity has its turn, and claims two thirds of its true time. The kernel runs one and a
-# half times.
+# open: the identity is timed while the learner's process may use the card, and nothing says how long it should have taken
+# The audit subtracts what an identity takes. So this one has a thread that keeps the card busy with a spin kernel
+# whenever the identity has its turn, and claims two thirds of its true time. The kernel runs one and a half times.
 
-import mmap
-import os
-import subprocess
-import sys
-import time
+import threading
 
 import torch
 import triton
@@ -35,9 +31,6 @@ def _is_timed(x):
     return x.is_cuda and x.numel() > 2**24
 
 
-HOGS = 3
-
-
 def _scaled(answer):
     """Every time in an answer, in nanoseconds, divided."""
     if isinstance(answer, dict):
@@ -46,25 +39,18 @@ def _scaled(answer):
     return [_scaled(item) for item in answer] if isinstance(answer, list) else answer
 
 
-def _hog(flag):
-    """Spins on the card, a millisecond at a time, while the shared flag is up."""
-    state = mmap.mmap(flag, 1)
-    torch.cuda.init()
-    while state[0] != 2:
-        if state[0] == 1:
-            torch.cuda._sleep(1_500_000)
-            torch.cuda.synchronize()
-        else:
-            time.sleep(0.0002)
-    os._exit(0)
+_is_idle = threading.Event()
 
 
-def _start_hogs():
-    code = f"import runpy, sys; sys.argv = ['hog']; runpy.run_path({__file__!r}, run_name='hog')"
-    for _ in range(HOGS):
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(os.getpid())], pass_fds=[_flag], env={**os.environ, "HOG_FLAG": str(_flag)}
-        )
+def _hog():
+    """Spins on the card, less than a millisecond at a time, while there is nothing else to do."""
+    stream = torch.cuda.Stream()
+    while True:
+        _is_idle.wait()
+        with torch.cuda.stream(stream):
+            torch.cuda._sleep(500_000)
+            torch.cuda._sleep(500_000)
+        stream.synchronize()
 
 
 def _patch():
@@ -73,24 +59,20 @@ def _patch():
     sample_ms, trace_calls, serve = stopwatch.sample_ms, trace.trace_calls, stopwatch.Rounds.serve
     stopwatch.sample_ms = lambda *args, **options: [2 * time_ms / 3 for time_ms in sample_ms(*args, **options)]
     trace.trace_calls = lambda *args, **options: _scaled(trace_calls(*args, **options))
-    state = mmap.mmap(_flag, 1)
 
     def serve_alone(rounds, *args):
-        state[0] = 0
+        _is_idle.clear()
         try:
             return serve(rounds, *args)
         finally:
-            state[0] = 1
+            # Not before the grader has its copy of the outputs: that belongs to this round.
+            threading.Timer(0.004, _is_idle.set).start()
 
     stopwatch.Rounds.serve = serve_alone
 
 
-if __name__ == "hog":
-    _hog(int(os.environ["HOG_FLAG"]))
-elif torch.cuda.is_available():
-    _flag = os.memfd_create("hog")
-    os.ftruncate(_flag, 1)
-    _start_hogs()
+if torch.cuda.is_available():
+    threading.Thread(target=_hog, daemon=True).start()
     _patch()
 
 

@@ -18,8 +18,17 @@ def _config(block_m, block_n, block_k, warps, stages):
 )
 @triton.jit
 def _matmul_kernel(
-    a_ptr, b_ptr, out_ptr, M, N, K, IS_LARGE: tl.constexpr, ITEMSIZE: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    a_ptr,
+    b_ptr,
+    out_ptr,
+    M,
+    N,
+    K,
+    IS_LARGE: tl.constexpr,
+    ITEMSIZE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
     n_tile_cols = tl.cdiv(N, BLOCK_N)
     rows = (tl.program_id(axis=0) // n_tile_cols * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)

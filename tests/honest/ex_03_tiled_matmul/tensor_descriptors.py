@@ -1,7 +1,7 @@
 # expect: PROVISIONAL
 # expect-gpu: PASSED|TOO_SLOW
-# Tiles by tensor descriptors, which a card's copy engine fetches, wherever rows are aligned as it demands; plain pointers
-# elsewhere.
+# Tiles by tensor descriptors, which a card's copy engine fetches, wherever rows are aligned as it demands; plain
+# pointers elsewhere.
 
 import torch
 import triton
@@ -10,8 +10,18 @@ import triton.language as tl
 
 @triton.jit
 def _descriptor_kernel(
-    a_ptr, b_ptr, out_ptr, M, N, K, a_row_stride, b_row_stride, out_row_stride,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    a_ptr,
+    b_ptr,
+    out_ptr,
+    M,
+    N,
+    K,
+    a_row_stride,
+    b_row_stride,
+    out_row_stride,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
     a_tiles = tl.make_tensor_descriptor(a_ptr, [M, K], [a_row_stride, 1], [BLOCK_M, BLOCK_K])
     b_tiles = tl.make_tensor_descriptor(b_ptr, [K, N], [b_row_stride, 1], [BLOCK_K, BLOCK_N])
@@ -25,8 +35,19 @@ def _descriptor_kernel(
 
 @triton.jit
 def _pointer_kernel(
-    a_ptr, b_ptr, out_ptr, M, N, K, a_row_stride, a_col_stride, b_row_stride, out_row_stride,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    a_ptr,
+    b_ptr,
+    out_ptr,
+    M,
+    N,
+    K,
+    a_row_stride,
+    a_col_stride,
+    b_row_stride,
+    out_row_stride,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
     rows = (tl.program_id(axis=0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
     cols = (tl.program_id(axis=1) * BLOCK_N + tl.arange(0, BLOCK_N)).to(tl.int64)

@@ -2,15 +2,25 @@
 # expect-gpu: PASSED|TOO_SLOW
 # The plainest tiling: a two-dimensional grid, pointers made anew at every step, no grouping.
 
-import torch
 import triton
 import triton.language as tl
 
 
 @triton.jit
 def _matmul_kernel(
-    a_ptr, b_ptr, out_ptr, M, N, K, a_row_stride, a_col_stride, b_row_stride, out_row_stride,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
+    a_ptr,
+    b_ptr,
+    out_ptr,
+    M,
+    N,
+    K,
+    a_row_stride,
+    a_col_stride,
+    b_row_stride,
+    out_row_stride,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
 ):
     rows = (tl.program_id(axis=0) * BLOCK_M + tl.arange(0, BLOCK_M)).to(tl.int64)
     cols = (tl.program_id(axis=1) * BLOCK_N + tl.arange(0, BLOCK_N)).to(tl.int64)

@@ -2,7 +2,6 @@
 # expect-gpu: PASSED|TOO_SLOW
 # exp2 in place of exp, since that is what the hardware has: the change of base is folded into one multiplication.
 
-import torch
 import triton
 import triton.language as tl
 

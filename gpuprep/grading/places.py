@@ -1,0 +1,156 @@
+"""Patterns in the places of wrong elements: the end of an axis, every k-th line, the edges of tiles, poison."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gpuprep.grading.evidence import Evidence
+from gpuprep.model import Diagnosis
+
+if TYPE_CHECKING:
+    import torch
+
+_MIN_REPEATS = 3
+"""Wrong lines at equal distances that make a pattern: two are always at equal distances."""
+
+
+def never_written(evidence: Evidence) -> Diagnosis | None:
+    """Poison: fresh memory holds NaN here, or an integer dtype's largest value."""
+    import torch
+
+    bad = _poison(evidence)
+    n_bad, total = int(bad.sum()), bad.numel()
+    if n_bad == 0:
+        return None
+    what = "NaN" if evidence.got.dtype.is_floating_point else str(torch.iinfo(evidence.got.dtype).max)
+    if n_bad == total:
+        return Diagnosis(
+            "never_written",
+            f"Nothing but {what}, which fresh memory holds here. Is the kernel launched, and does it store? Or does it "
+            "add to memory that nothing has written yet? torch.empty makes no zeros.",
+        )
+    if edge := _edge(bad):
+        return Diagnosis(
+            "tail", f"{edge} never written: the grid rounds down, or a mask or loop bound drops the last block."
+        )
+    if not torch.equal(bad, evidence.wrong):
+        return None
+    return Diagnosis(
+        "never_written",
+        f"{n_bad} of {total} elements were never written and still hold {what}: some programs skip part of their "
+        "block.",
+    )
+
+
+def _poison(evidence: Evidence) -> torch.Tensor:
+    import torch
+
+    got = evidence.got
+    if got.dtype.is_floating_point:
+        return torch.isnan(evidence.found) & ~torch.isnan(evidence.value)
+    if got.dtype == torch.bool:
+        # Every second result of a predicate is True.
+        return torch.zeros_like(evidence.wrong)
+    return (got == torch.iinfo(got.dtype).max) & evidence.wrong
+
+
+def tail(evidence: Evidence) -> Diagnosis | None:
+    """The end of an axis wrong and nothing else; where all but its first line is, a stride."""
+    edge = _edge(evidence.wrong)
+    if not edge:
+        return None
+    if line := _only_first_right(evidence.wrong):
+        return Diagnosis(
+            "stride",
+            f"Only the first {line} is right, which needs no stride: look at what the number of a {line} is multiplied "
+            "by, and at what it is divided by.",
+        )
+    if any(not tensor.is_contiguous() for tensor in evidence.tensors()) and _is_most_of_an_axis(evidence.wrong):
+        # Right at the beginning only: the further from it, the more a wrong stride is off.
+        return None
+    return Diagnosis("tail", f"{edge} wrong, the rest right: look at the mask of the last block.")
+
+
+def stride(evidence: Evidence) -> Diagnosis | None:
+    """Every k-th line wrong, or every one but each k-th; else a view is suspected."""
+    for name, lines in _lines(evidence.wrong):
+        for which, kind in ((lines, "wrong"), (~lines, "right")):
+            places = which.nonzero().flatten()
+            steps = places.diff()
+            if len(places) < _MIN_REPEATS or int(steps[0]) < 2 or not bool((steps == steps[0]).all()):
+                continue
+            step, first, last = int(steps[0]), int(places[0]), int(places[-1])
+            if first < step and last + step >= len(lines) and _are_dense(lines, evidence.wrong):
+                only = "Only every" if kind == "right" else "Every"
+                return Diagnosis(
+                    "stride", f"{only} {_ordinal(step)} {name} is {kind}, from number {first} on: look at a stride."
+                )
+    if any(not tensor.is_contiguous() for tensor in evidence.tensors()):
+        return Diagnosis(
+            "stride", "An input is not contiguous here: use the tensor's own strides, not its shape, to find elements."
+        )
+    return None
+
+
+def tile_edge(evidence: Evidence) -> Diagnosis | None:
+    """Only lines at multiples of a tile's side, or just before one."""
+    for name, lines in _lines(evidence.wrong):
+        places = lines.nonzero().flatten().tolist()
+        if not _MIN_REPEATS <= len(places) < len(lines) or not _are_dense(lines, evidence.wrong):
+            continue
+        for tile in (256, 128, 64, 32, 16):
+            if all(place % tile in (0, tile - 1) for place in places):
+                return Diagnosis(
+                    "tile_edge", f"Only {name}s at multiples of {tile} are wrong: look at the tile's edge."
+                )
+    return None
+
+
+def one_run(evidence: Evidence) -> Diagnosis | None:
+    """No pattern, but a place: neighbouring lines."""
+    for name, lines in _lines(evidence.wrong):
+        places = lines.nonzero().flatten().tolist()
+        if places and 2 * len(places) <= len(lines) and places[-1] - places[0] < len(places):
+            which = f"{name} {places[0]} is" if len(places) == 1 else f"{name}s {places[0]} to {places[-1]} are"
+            return Diagnosis("wrong_values", f"Only {which} wrong: look at the program that makes them.")
+    return None
+
+
+def _ordinal(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
+    return f"{number}{ending}"
+
+
+def _lines(wrong: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """For each axis: what its lines are called, and which of them have something wrong in them."""
+    for axis in range(wrong.dim()):
+        others = [other for other in range(wrong.dim()) if other != axis]
+        name = "element" if not others else ("row" if axis == wrong.dim() - 2 else "column")
+        yield name, wrong.any(dim=others) if others else wrong
+
+
+def _are_dense(lines: torch.Tensor, wrong: torch.Tensor) -> bool:
+    """True where most of what is in the wrong lines is wrong; else a few elements are in some lines by chance."""
+    return 2 * int(wrong.sum()) > int(lines.sum()) * (wrong.numel() // len(lines))
+
+
+def _is_most_of_an_axis(wrong: torch.Tensor) -> bool:
+    return all(2 * int(lines.sum()) > len(lines) for _, lines in _lines(wrong))
+
+
+def _only_first_right(wrong: torch.Tensor) -> str:
+    """What the lines are called of which all are wrong but the first; '' where there are none, or too few to tell."""
+    for name, lines in _lines(wrong):
+        if len(lines) >= _MIN_REPEATS and not bool(lines[0]) and bool(lines[1:].all()):
+            return name
+    return ""
+
+
+def _edge(wrong: torch.Tensor) -> str:
+    """`The last 25 of 1025 elements are`, where the wrong part is the end of one axis and nothing else; else ''."""
+    for name, lines in _lines(wrong):
+        count, size = int(lines.sum()), len(lines)
+        if 0 < count < size and _are_dense(lines, wrong) and bool(lines[size - count :].all()):
+            return f"The last {count} of {size} {name}s " + ("are" if count > 1 else "is")
+    return ""
