@@ -148,7 +148,10 @@ def check(
         float | None, typer.Option(min=0.1, metavar="SECONDS", help="How long your code may run on each device.")
     ] = None,
     require: Annotated[
-        Literal["speed"] | None, typer.Option(help="`speed`: a pass without graded speed is none.")
+        Literal["speed", "witnessed"] | None,
+        typer.Option(
+            help="`witnessed`: work that only your own process counted is no pass; `speed`: nor is one without speed."
+        ),
     ] = None,
     as_json: cli_dev.AsJson = False,
 ) -> None:
@@ -163,7 +166,7 @@ def check(
     else:
         exercises = desk.exercises(queries)
         checking.require_present(desk.workspace, exercises)
-    options = checking.Options(device, timeout, needs_speed=require == "speed")
+    options = checking.Options(device, timeout, require)
     checking.ask_ahead(desk.workspace, desk.curriculum, exercises, options)
     from gpuprep.cli_check import check_each
 

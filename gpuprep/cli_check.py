@@ -45,10 +45,11 @@ def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, h
     unrecorded = next((checked.unrecorded for checked in done if checked.unrecorded), None)
     code = unrecorded.exit_code if unrecorded else exit_code([report for _, report in graded], options)
     if as_json:
-        document = machine.checks(graded, code, needs_speed=options.needs_speed, unrecorded=unrecorded)
+        document = machine.checks(graded, code, required=options.required, unrecorded=unrecorded)
         terminal.write(machine.dumps(document))
     elif has_summary:
-        terminal.show(summary_page(graded, needs_speed=options.needs_speed), gap=True)
+        unmet = any(options.unmet(report) for _, report in graded)
+        terminal.show(summary_page(graded, unmet=unmet), gap=True)
     if unrecorded:
         terminal.show_error(unrecorded)
     return code
@@ -57,7 +58,7 @@ def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, h
 @contextmanager
 def _pool_for(exercises: Sequence[Exercise], options: Options) -> Iterator[WarmPool | None]:
     """A pool of our own where it pays: for several exercises, when none runs that could do them."""
-    if len(exercises) < MIN_FOR_POOL or (not options.needs_speed and pool_client.status()):
+    if len(exercises) < MIN_FOR_POOL or (options.required is None and pool_client.status()):
         yield None
         return
     from gpuprep.grading.pool import WarmPool
@@ -75,7 +76,7 @@ def _show(desk: Desk, checked: Checked, options: Options, *, is_first: bool) -> 
     def display(path: str) -> str:
         return desk.workspace.display(Path(path))
 
-    page = report_page(checked.report, checked.exercise, display=display, needs_speed=options.needs_speed)
+    page = report_page(checked.report, checked.exercise, display=display, unmet=options.unmet(checked.report))
     terminal.show(page, gap=not is_first)
 
 

@@ -155,6 +155,7 @@ B_PTRS3 = "b_ptr + ks[:, None] * b_row_stride + cols[None, :]"
 OUT_PTRS3 = "out_ptr + rows[:, None] * out_row_stride + cols[None, :]"
 DOT3 = 'accumulator = tl.dot(a, b, accumulator, input_precision="ieee")'
 STORE3 = "tl.store(out_ptrs, accumulator, mask=(rows[:, None] < M) & (cols[None, :] < N))"
+READ3 = "tl.load(out_ptrs, mask=(rows[:, None] < M) & (cols[None, :] < N), other=0.0)"
 LAUNCH3 = "_matmul_kernel[(_n_tiles(M, N, tiles),)]"
 LOOP3 = "range(0, K, BLOCK_K)"
 X_PTRS4 = "x_ptr + row * x_row_stride + cols"
@@ -165,11 +166,11 @@ LAUNCH4 = "_softmax_kernel[(n_rows,)](x, out, x.stride(0), out.stride(0), n_cols
 OUT4 = "out = torch.empty((n_rows, n_cols), dtype=x.dtype, device=x.device)"
 
 HALF = ("float16", "bfloat16")
-NEAR = (*range(1, 65),)
+NEAR = range(1, 65)
 """Distances by which a pointer is off."""
 FEW = (1, 2, 3)
-FACTORS = (0.5, 2.0, 4.0, 1.5, 0.125, 1.01, 0.9, 1.442695, 0.6931472, -3.0, -0.5, 10.0, 3.1415927)
-AMOUNTS = (1.0, -1.0, 0.5, 2.0, -3.0, 0.25, 7.0, -0.1)
+FACTORS = (1.01, 0.99, *(round(sign * 1.2**power, 4) for power in range(-12, 13) if power for sign in (1, -1)))
+AMOUNTS = (*(round(sign * 1.5**power, 4) for power in range(-6, 7) for sign in (1, -1)),)
 
 # Several rows a program: another honest softmax, and one whose reductions have more than one axis.
 _ROWS_FORM: tuple[Edit, ...] = (
@@ -218,7 +219,9 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
         _all(WRONG, "scaled"),
         (
             Site("ex_04", ((', other=-float("inf")', ""),)),
-            Site("ex_04", (('other=-float("inf")', "other=$c"),), {"c": (0.0, 1.0, -1.0, 0.5, -3.0, 2.5, -6.0, 4.0)}),
+            Site(
+                "ex_04", (('other=-float("inf")', "other=$c"),), {"c": (*(quarter / 4 for quarter in range(-24, 17)),)}
+            ),
         ),
     ),
     # Some lane at either end of some tensor always leaves it: what a pointer is off by, the mask doesn't know.
@@ -247,7 +250,7 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
         _all(WRONG, "shifted"),
         (
             *(
-                Site(exercise, ((old, new),), {"k": (1, 1, 2, 3, 4, 7, 16)})
+                Site(exercise, ((old, new),), {"k": range(1, 17)})
                 for exercise, old, new in (
                     ("ex_01", "out_ptr + offsets", "out_ptr + (offsets + $k) % n_elements"),
                     ("ex_01", "out_ptr + offsets", "out_ptr + (offsets + $k * (n_elements - 1)) % n_elements"),
@@ -298,7 +301,7 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
     "every k-th line read": (
         STRIDE,
         tuple(
-            Site(exercise, ((old, new),), {"k": (2, 3, 4, 5, 7)})
+            Site(exercise, ((old, new),), {"k": range(2, 9)})
             for exercise, old, new in (
                 ("ex_01", "x_ptr + offsets", "x_ptr + offsets // $k * $k"),
                 ("ex_01", "y_ptr + offsets", "y_ptr + offsets // $k * $k"),
@@ -384,12 +387,28 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
             Site("ex_01", ((", x + y,", ", x.to(tl.$t) + y.to(tl.$t),"),), {"t": ("float16",)}),
             Site("ex_02", (("tl.sum(x.to(tl.float32)", "tl.sum(x.to(tl.$t).to(tl.float32)"),), {"t": HALF}),
             Site("ex_03", (("tl.dot(a, b,", "tl.dot(a.to(tl.float16), b.to(tl.float16),"),)),
-            Site("ex_03", (("tl.store(out_ptrs, accumulator", "tl.store(out_ptrs, accumulator.to(tl.$t)"),), {"t": HALF}),
+            Site(
+                "ex_03", (("tl.store(out_ptrs, accumulator", "tl.store(out_ptrs, accumulator.to(tl.$t)"),), {"t": HALF}
+            ),
             Site("ex_04", ((EXP4, EXP4 + ".to(tl.$t).to(tl.float32)"),), {"t": HALF}),
             Site("ex_04", ((STORE4, STORE4.replace("numerator *", "numerator.to(tl.$t) *")),), {"t": HALF}),
-            Site("ex_04", (("mask=mask, other=-float(\"inf\")).to(tl.float32)", "mask=mask, other=-float(\"inf\")).to(tl.$t).to(tl.float32)"),), {"t": HALF}),
+            Site(
+                "ex_04",
+                (
+                    (
+                        'mask=mask, other=-float("inf")).to(tl.float32)',
+                        'mask=mask, other=-float("inf")).to(tl.$t).to(tl.float32)',
+                    ),
+                ),
+                {"t": HALF},
+            ),
             # A rounded normaliser is a factor for each row, next to 1.
-            Site("ex_04", (("1.0 / tl.sum(numerator, axis=0)", "(1.0 / tl.sum(numerator, axis=0)).to(tl.$t).to(tl.float32)"),), {"t": HALF}, expect=_all(WRONG, "precision", "scaled")),
+            Site(
+                "ex_04",
+                (("1.0 / tl.sum(numerator, axis=0)", "(1.0 / tl.sum(numerator, axis=0)).to(tl.$t).to(tl.float32)"),),
+                {"t": HALF},
+                expect=_all(WRONG, "precision", "scaled"),
+            ),
         ),
     ),
     # Rows of 10⁴ overflow, rows of −10⁴ are 0 divided by 0.
@@ -398,9 +417,13 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
         (
             Site("ex_04", ((EXP4, "tl.exp(x)"),)),
             Site("ex_04", ((EXP4, "tl.exp2(x * 1.4426950408889634)"),)),
-            Site("ex_04", ((EXP4, "tl.exp(x - $c)"),), {"c": (1.0, 4.0, 10.0, 20.0)}),
-            Site("ex_04", ((EXP4, "tl.exp(x - $c * tl.max(x, axis=0))"),), {"c": (0.25, 0.5, 0.75, 0.9)}),
-            Site("ex_04", ((EXP4, "tl.exp(tl.minimum(x, $c))"),), {"c": (40.0, 80.0)}),
+            Site("ex_04", ((EXP4, "tl.exp(x - $c)"),), {"c": range(1, 21)}),
+            Site(
+                "ex_04",
+                ((EXP4, "tl.exp(x - $c * tl.max(x, axis=0))"),),
+                {"c": (*(percent / 100 for percent in range(5, 100, 5)),)},
+            ),
+            Site("ex_04", ((EXP4, "tl.exp(tl.minimum(x, $c))"),), {"c": range(20, 81, 10)}),
             Site("ex_04", ((EXP4, "tl.exp(x - tl.maximum(tl.max(x, axis=0), 0.0))"),)),
         ),
     ),
@@ -414,7 +437,17 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
                     ("tl.max(x, axis=0)", "tl.max(x, axis=0)[None, :]"),
                     ("tl.sum(numerator, axis=0)", "tl.sum(numerator, axis=0)[None, :]"),
                 ),
-                {"r": (4, 8, 16)},
+                {"r": (4, 8, 16, 32)},
+            ),
+            # One maximum for all rows of the program is as good as each column's own.
+            Site(
+                "ex_04",
+                (
+                    *_ROWS_FORM,
+                    ("tl.max(x, axis=0)", "tl.max(tl.max(x, axis=0), axis=0)"),
+                    ("tl.sum(numerator, axis=0)", "tl.sum(numerator, axis=0)[None, :]"),
+                ),
+                {"r": (4, 8, 16, 32)},
             ),
         ),
     ),
@@ -510,19 +543,19 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
         _all(WRONG, "identity"),
         (
             Site("ex_01", (("return out", "return $r.clone()"),), {"r": ("x", "y")}),
-            Site("ex_01", ((", x + y,", ", $r,"),), {"r": ("x", "y")}),
-            Site("ex_04", (("return out", "return x.clone()"),)),
-            Site("ex_04", (("numerator * inverse", "x"),)),
+            Site("ex_01", ((", x + y,", ", $r,"),), {"r": ("x", "y", "x * 1.0", "x + y * 0.0", "x * 0.0 + y")}),
+            Site("ex_04", (("return out", "return $r"),), {"r": ("x.clone()", "x.contiguous().clone()")}),
+            Site("ex_04", (("numerator * inverse", "$r"),), {"r": ("x", "x * 1.0", "tl.maximum(x, x)")}),
         ),
     ),
     # Too large, it leaves the smaller tensors; as an upper bound, it leaves out the end of larger ones.
     "a size fixed": (
         TAIL,
         (
-            Site("ex_01", (("out, n_elements,", "out, $n,"),), {"n": (100, 1000, 1024, 4096)}, expect=OUTSIDE),
-            Site("ex_01", (("out, n_elements,", "out, min(n_elements, $n),"),), {"n": (100, 512, 1000, 1024, 4096)}),
+            Site("ex_01", (("out, n_elements,", "out, $n,"),), {"n": range(64, 4097, 64)}, expect=OUTSIDE),
+            Site("ex_01", (("out, n_elements,", "out, min(n_elements, $n),"),), {"n": range(64, 4097, 64)}),
             Site("ex_01", (("(triton.cdiv(n_elements, block_size),)", "($g,)"),), {"g": (1, 2)}),
-            Site("ex_02", (("partials, n_elements,", "partials, $n,"),), {"n": (1000, 1024, 8192)}, expect=OUTSIDE),
+            Site("ex_02", (("partials, n_elements,", "partials, $n,"),), {"n": range(64, 8193, 64)}, expect=OUTSIDE),
             Site(
                 "ex_02",
                 (("partials, n_elements,", "partials, min(n_elements, $n),"),),
@@ -566,11 +599,30 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
             Site("ex_02", ((PARTIAL2, PARTIAL2.replace("tl.store", "tl.atomic_add")),)),
             Site(
                 "ex_02",
-                (("torch.empty(n_partials,", "torch.empty(n_partials + $k,"), (LAUNCH2, LAUNCH2.replace("n_partials", "n_partials + $k"))),
+                (
+                    ("torch.empty(n_partials,", "torch.empty(n_partials + $k,"),
+                    (LAUNCH2, LAUNCH2.replace("n_partials", "n_partials + $k")),
+                ),
                 {"k": FEW},
             ),
-            Site("ex_03", ((STORE3, STORE3.replace("accumulator", f"accumulator + {STORE3[:-1].replace('tl.store', 'tl.load').replace(', accumulator', '')}, other=0.0)")),)),
-            Site("ex_04", (("numerator * inverse", "numerator * inverse + tl.load(out_ptr + row * out_row_stride + cols, mask=mask)"),)),
+            Site(
+                "ex_03",
+                (
+                    (
+                        STORE3,
+                        STORE3.replace("accumulator", f"accumulator + {READ3}"),
+                    ),
+                ),
+            ),
+            Site(
+                "ex_04",
+                (
+                    (
+                        "numerator * inverse",
+                        "numerator * inverse + tl.load(out_ptr + row * out_row_stride + cols, mask=mask)",
+                    ),
+                ),
+            ),
         ),
     ),
     "another dtype returned": (
@@ -610,12 +662,50 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
     "a library called": (
         _all("BANNED_CALL", "banned"),
         (
-            Site("ex_01", (("return out", "return $r"),), {"r": ("x + y", "torch.add(x, y)", "x.add(y)", "out.copy_(x + y)")}),
-            Site("ex_01", (("out = torch.empty_like(x)", "out = torch.empty_like(x); x, y = x + y, torch.zeros_like(y)"),)),
-            Site("ex_02", (("return out", "return $r"),), {"r": ("x.sum()", "torch.sum(x.float()).to(x.dtype)", "partials.sum().to(x.dtype)")}),
-            Site("ex_02", (("n_elements = x.numel()", "x = x.float(); n_elements = x.numel()"),), expect={"BANNED_CALL": frozenset({"banned"}), "WRONG_DTYPE": frozenset({""})}),
-            Site("ex_03", (("    return out\n    # END", "    return $r\n    # END"),), {"r": ("a @ b", "torch.matmul(a, b)", "a.mm(b)", "torch.einsum('mk,kn->mn', a, b)", "torch.nn.functional.linear(a, b.t())")}),
-            Site("ex_04", (("return out", "return $r"),), {"r": ("torch.softmax(x, 1)", "x.softmax(-1)", "torch.nn.functional.softmax(x, dim=1)", "out.copy_(x.exp() / x.exp().sum(1, keepdim=True))")}),
+            Site(
+                "ex_01",
+                (("return out", "return $r"),),
+                {"r": ("x + y", "torch.add(x, y)", "x.add(y)", "out.copy_(x + y)")},
+            ),
+            Site(
+                "ex_01",
+                (("out = torch.empty_like(x)", "out = torch.empty_like(x); x, y = x + y, torch.zeros_like(y)"),),
+            ),
+            Site(
+                "ex_02",
+                (("return out", "return $r"),),
+                {"r": ("x.sum()", "torch.sum(x.float()).to(x.dtype)", "partials.sum().to(x.dtype)")},
+            ),
+            Site(
+                "ex_02",
+                (("n_elements = x.numel()", "x = x.float(); n_elements = x.numel()"),),
+                expect={"BANNED_CALL": frozenset({"banned"}), "WRONG_DTYPE": frozenset({""})},
+            ),
+            Site(
+                "ex_03",
+                (("    return out\n    # END", "    return $r\n    # END"),),
+                {
+                    "r": (
+                        "a @ b",
+                        "torch.matmul(a, b)",
+                        "a.mm(b)",
+                        "torch.einsum('mk,kn->mn', a, b)",
+                        "torch.nn.functional.linear(a, b.t())",
+                    )
+                },
+            ),
+            Site(
+                "ex_04",
+                (("return out", "return $r"),),
+                {
+                    "r": (
+                        "torch.softmax(x, 1)",
+                        "x.softmax(-1)",
+                        "torch.nn.functional.softmax(x, dim=1)",
+                        "out.copy_(x.exp() / x.exp().sum(1, keepdim=True))",
+                    )
+                },
+            ),
             Site("ex_04", ((OUT4, f"{OUT4}; x = x - x.amax(1, keepdim=True)"),)),
         ),
     ),
@@ -625,8 +715,46 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
         (
             Site("ex_01", ((X1, "tl.load(x_ptr + offsets, mask=mask & (offsets > start))"),)),
             Site("ex_01", ((Y1, "tl.load(y_ptr + offsets, mask=mask & (offsets < start + BLOCK_SIZE - 1))"),)),
-            Site("ex_01", ((STORE1, STORE1.replace("mask=mask", "mask=mask & (offsets > start)")),), expect=_all(WRONG, "never_written", "tile_edge")),
-            Site("ex_03", ((A3, A3.replace("(rows[:, None] < M)", "(rows[:, None] < M) & (rows[:, None] > tile_row * BLOCK_M)")),)),
+            Site(
+                "ex_01",
+                ((", x + y,", ", tl.where(offsets == start$end, x + $c, x + y),"),),
+                {"end": ("", " + BLOCK_SIZE - 1"), "c": AMOUNTS},
+            ),
+            Site(
+                "ex_03",
+                (
+                    (
+                        STORE3,
+                        STORE3.replace(
+                            "accumulator,", "accumulator + tl.where(rows % BLOCK_M == 0, $c, 0.0)[:, None],"
+                        ),
+                    ),
+                ),
+                {"c": AMOUNTS},
+            ),
+            Site(
+                "ex_03",
+                (
+                    (
+                        B3,
+                        B3.replace("(cols[None, :] < N)", "(cols[None, :] < N) & (cols[None, :] > tile_col * BLOCK_N)"),
+                    ),
+                ),
+            ),
+            Site(
+                "ex_01",
+                ((STORE1, STORE1.replace("mask=mask", "mask=mask & (offsets > start)")),),
+                expect=_all(WRONG, "never_written", "tile_edge"),
+            ),
+            Site(
+                "ex_03",
+                (
+                    (
+                        A3,
+                        A3.replace("(rows[:, None] < M)", "(rows[:, None] < M) & (rows[:, None] > tile_row * BLOCK_M)"),
+                    ),
+                ),
+            ),
         ),
     ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gpuprep.model import (
     Budget,
     Case,
@@ -85,6 +87,15 @@ def timed(value: float = 0.981, gold_at: float | None = 0.95) -> Report:
         path=PATH,
         device="NVIDIA H200",
     )
+
+
+def trusted() -> Report:
+    """A gold report whose work was witnessed and whose time was audited."""
+    report = timed()
+    assert report.timing is not None
+    witnessed = TierResult(Tier.WORK, Outcome.PASSED, evidence=Evidence.WITNESSED)
+    tiers = tuple(witnessed if tier.tier is Tier.WORK else tier for tier in report.tiers)
+    return replace(report, tiers=tiers, timing=replace(report.timing, claimed_ms=0.752, net_ms=0.75))
 
 
 def wrong_values() -> Report:

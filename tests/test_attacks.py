@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +83,15 @@ def test_attack_is_a_whole_solution(curriculum: Curriculum, attack: Attack) -> N
     defined = {node.name for node in ast.parse(attack.path.read_text()).body if isinstance(node, ast.FunctionDef)}
     assert grader.function in defined
     assert len(attack.story) > 60
+
+
+def test_docs_name_every_layer_and_every_open_attack() -> None:
+    """docs/trust.md claims no more than the suite shows."""
+    text = (CURRICULUM.root / "docs" / "trust.md").read_text(encoding="utf-8")
+    assert [layer for layer in Layer if f"| `{layer}` |" not in text] == []
+    assert [attack.name for attack in ATTACKS if attack.open_because and f"- `{attack.name}`:" not in text] == []
+    listed = re.findall(r"^- `(\w+)`:", text, re.MULTILINE)
+    assert set(listed) <= {attack.name for attack in ATTACKS if attack.open_because}
 
 
 def write(folder: Path, text: str) -> Path:

@@ -328,7 +328,7 @@ def test_what_must_count_is_not_asked_of_a_pool(
     asked: list[object] = []
     monkeypatch.setattr(pool_client, "check", lambda *args, **_: asked.append(args))
     monkeypatch.setattr(pool_client, "begin", lambda *args: asked.append(args))
-    options = Options(needs_speed=True)
+    options = Options(required="speed")
     checking.ask_ahead(workspace, curriculum, [exercise], options)
     assert check_file(workspace, curriculum, exercise, options).report.outcome is Outcome.NOT_STARTED
     assert asked == []

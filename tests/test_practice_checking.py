@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,23 @@ def test_every_outcome_has_an_exit_code() -> None:
 
 
 def test_required_speed() -> None:
-    """Where speed is required, a provisional pass is none."""
-    assert exit_code([samples.provisional()], Options(needs_speed=True)) == 1
-    assert exit_code([samples.timed()], Options(needs_speed=True)) == 0
+    """Where speed is required, a provisional pass is none, nor one whose time or work only the worker vouches for."""
+    options = Options(required="speed")
+    trusted = samples.trusted()
+    assert trusted.timing is not None
+    unaudited = replace(trusted, timing=replace(trusted.timing, net_ms=None))
+    assert exit_code([trusted], options) == 0
+    assert exit_code([samples.provisional()], options) == 1
+    assert exit_code([samples.timed()], options) == 1
+    assert exit_code([unaudited], options) == 1
+
+
+def test_required_witness() -> None:
+    """Where witnessed work is required, self-reported counts make no pass; speed may be missing."""
+    options = Options(required="witnessed")
+    assert exit_code([samples.provisional()], options) == 1
+    assert exit_code([replace(samples.trusted(), timing=None)], options) == 0
+    assert "self-reported" in options.unmet(samples.provisional())
 
 
 def test_last_diagnosis(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_numbers_that_json_lacks() -> None:
 def test_what_was_not_recorded_is_part_of_the_document() -> None:
     """One document even where the record failed: its error stands inside."""
     graded = [(samples.EXERCISE, samples.timed())]
-    document = parsed(machine.checks(graded, 2, needs_speed=True, unrecorded=ProgressError("disk full")))
+    document = parsed(machine.checks(graded, 2, required="speed", unrecorded=ProgressError("disk full")))
     assert document["error"]["message"] == "disk full"
     assert document["required"] == ["speed"]
 

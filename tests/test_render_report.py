@@ -64,7 +64,7 @@ def test_provisional_is_not_passed() -> None:
 
 def test_required_speed_is_said() -> None:
     """A provisional pass under --require speed says that it does not count."""
-    assert "not passed" in text_of(samples.provisional(), needs_speed=True)
+    assert "Not passed: no speed" in text_of(samples.provisional(), unmet="no speed")
     assert "not passed" not in text_of(samples.provisional())
 
 
@@ -151,7 +151,7 @@ def test_a_raised_case_can_be_run_again() -> None:
 def test_summary() -> None:
     """Several checks end in a table: glyph, id, title, word, and the counts."""
     graded = [(samples.EXERCISE, report) for report in (samples.timed(), samples.provisional(), samples.wrong_values())]
-    assert_golden("report_summary", summary_page(graded, needs_speed=True).text())
+    assert_golden("report_summary", summary_page(graded, unmet=True).text())
 
 
 def test_every_tier_is_shown() -> None:

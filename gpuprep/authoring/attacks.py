@@ -97,7 +97,7 @@ class Fate(StrEnum):
     CAUGHT = "caught"
     OPEN = "open"
     """It passed, as its file says that it does today."""
-    PASSED = "PASSED"
+    PASSED = "gets through"
     """It passed, and nobody knew."""
     MISTAKEN = "mistaken"
     """It failed, but not with an outcome that its file declares: the layer that was meant to stop it may be gone."""

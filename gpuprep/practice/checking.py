@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.errors import GraderFaultError, ProgressError, WorkspaceError
-from gpuprep.model import Exercise, Outcome, Report
+from gpuprep.model import Evidence, Exercise, Outcome, Report, Tier
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +30,24 @@ class Options:
     """auto, cpu or cuda."""
     timeout_s: float | None = None
     """How long the learner's code may run on each device; None is the grader's own limit."""
-    needs_speed: bool = False
-    """A provisional pass is none."""
+    required: str | None = None
+    """`speed`: a pass without graded, audited speed is none. `witnessed`: nor is one whose work only its own process
+    counted; `speed` asks for that too."""
+
+    def unmet(self, report: Report) -> str:
+        """Why a pass does not count as one here; empty where it does, or where there is none."""
+        if self.required is None or not report.outcome.is_pass:
+            return ""
+        work = report.tier(Tier.WORK)
+        if work is not None and (work.outcome is not Outcome.PASSED or work.evidence is not Evidence.WITNESSED):
+            return f"witnessed work was required, and was not graded ({work.reason or 'self-reported'})"
+        if self.required == "witnessed":
+            return ""
+        if report.outcome is Outcome.PROVISIONAL:
+            return "speed was required, and could not be graded"
+        if report.timing is not None and not report.timing.audited:
+            return f"audited speed was required ({'; '.join(report.timing.notes) or 'unaudited'})"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ def _graded(
 ) -> Report:
     device, timeout_s = options.device, options.timeout_s
     # What must count is not asked of whoever listens under a pool's name.
-    if pool is None and not options.needs_speed:
+    if pool is None and options.required is None:
         from gpuprep.grading import pool_client
 
         report = pool_client.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event)
@@ -100,7 +116,16 @@ def _graded(
             return report
     from gpuprep.grading import session
 
-    return session.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event, pool=pool)
+    return session.check(
+        exercise,
+        curriculum,
+        path,
+        device=device,
+        timeout_s=timeout_s,
+        on_event=on_event,
+        pool=pool,
+        witnessed=options.required is not None,
+    )
 
 
 def ask_ahead(workspace: Workspace, curriculum: Curriculum, exercises: Sequence[Exercise], options: Options) -> None:
@@ -108,7 +133,7 @@ def ask_ahead(workspace: Workspace, curriculum: Curriculum, exercises: Sequence[
 
     Meanwhile the caller can import what shows it.
     """
-    if exercises and not options.needs_speed:
+    if exercises and options.required is None:
         from gpuprep.grading import pool_client
 
         path = workspace.exercise_path(exercises[0])
@@ -158,6 +183,4 @@ def last_diagnosis(attempt: Attempt | None) -> str | None:
 def _exit_code(report: Report, options: Options) -> int:
     if report.outcome is Outcome.GRADER_FAULT:
         return EXIT_GRADER_FAULT
-    if report.outcome is Outcome.PASSED or (report.outcome is Outcome.PROVISIONAL and not options.needs_speed):
-        return EXIT_PASSED
-    return EXIT_NOT_PASSED
+    return EXIT_PASSED if report.outcome.is_pass and not options.unmet(report) else EXIT_NOT_PASSED

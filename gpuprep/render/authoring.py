@@ -125,8 +125,11 @@ def _surprises(page: Page, table: AttackTable) -> None:
     for tried in (tried for tried in table.tried if tried.fate not in ("caught", "open")):
         page.blank()
         wanted = " or ".join(sorted(tried.attack.expected))
+        text = f"must get {wanted}; got {tried.outcome} {tried.message}".rstrip()
+        if tried.attack.open_because:
+            text = f"got {tried.outcome}; strike out the line `open` in its file"
         lead: list[Part] = [("✗ ", "bad"), (f"{tried.attack.name}: {tried.fate}  ", "strong")]
-        page.prose(f"must get {wanted}; got {tried.outcome} {tried.message}".rstrip(), indent=0, lead=lead)
+        page.prose(text, indent=0, lead=lead)
     for judged in (judged for judged in table.judged if not judged.is_accepted):
         page.blank()
         lead = [("✗ ", "bad"), (f"{judged.honest.name}: turned away  ", "strong")]

@@ -47,7 +47,7 @@ def checks(
     graded: Sequence[tuple[Exercise, Report]],
     exit_code: int,
     *,
-    needs_speed: bool = False,
+    required: str | None = None,
     unrecorded: GpuprepError | None = None,
 ) -> Document:
     """What `check` found, one report an exercise, in the order in which they were graded.
@@ -55,13 +55,14 @@ def checks(
     Args:
         graded: the checks.
         exit_code: what the process is about to exit with.
-        needs_speed: a provisional pass counts as none.
+        required: what `--require` asked for.
         unrecorded: why the checks could not be recorded.
     """
     reports = [report_dict(exercise, report) for exercise, report in graded]
-    required = ["speed"] if needs_speed else []
     failure = error(unrecorded, exit_code=exit_code)["error"] if unrecorded else None
-    return document("check", exit_code=exit_code, required=required, reports=reports, error=failure)
+    return document(
+        "check", exit_code=exit_code, required=[required] if required else [], reports=reports, error=failure
+    )
 
 
 def report_dict(exercise: Exercise, report: Report) -> Document:

@@ -28,7 +28,7 @@ _WORKED = (Outcome.TOO_MUCH_WORK, Outcome.BANNED_CALL)
 
 
 def report_page(
-    report: Report, exercise: Exercise, *, display: Display = str, needs_speed: bool = False, width: int = WIDTH
+    report: Report, exercise: Exercise, *, display: Display = str, unmet: str = "", width: int = WIDTH
 ) -> Page:
     """One check.
 
@@ -36,7 +36,7 @@ def report_page(
         report: what the check found.
         exercise: the exercise that was checked.
         display: writes a path.
-        needs_speed: speed was required, so that a provisional pass is none.
+        unmet: why a pass does not count as one, where more was required.
         width: columns to lay out for.
     """
     page = Page(width)
@@ -47,9 +47,9 @@ def report_page(
     _problem(page, report, display)
     _measured(page, report)
     _printed(page, report)
-    if needs_speed and report.outcome is Outcome.PROVISIONAL:
+    if unmet:
         page.blank()
-        page.prose("Speed was required (--require speed) and could not be graded: not passed.", style="warning")
+        page.prose(f"Not passed: {unmet}.", style="warning")
     page.next_command(next_command(report, exercise))
     return page
 
@@ -65,7 +65,7 @@ def verdict(report: Report) -> str:
     return words.get(report.outcome, report.outcome.value)
 
 
-def summary_page(graded: Sequence[tuple[Exercise, Report]], *, needs_speed: bool = False, width: int = WIDTH) -> Page:
+def summary_page(graded: Sequence[tuple[Exercise, Report]], *, unmet: bool = False, width: int = WIDTH) -> Page:
     """One line for each of several checks, and how many came to what."""
     page = Page(width)
     rows: list[list[Part]] = []
@@ -77,8 +77,8 @@ def summary_page(graded: Sequence[tuple[Exercise, Report]], *, needs_speed: bool
     page.line((f"{counted(len(graded), 'exercise')} checked", "strong"))
     page.table(rows, "<<<<")
     page.line(", ".join(f"{n} {word}" for word, n in counts.items()), indent=INDENT)
-    if needs_speed and any(report.outcome is Outcome.PROVISIONAL for _, report in graded):
-        page.prose("Speed was required (--require speed): a provisional pass does not count.", style="warning")
+    if unmet:
+        page.prose("More was required (--require): some of these passes don't count.", style="warning")
     return page
 
 
