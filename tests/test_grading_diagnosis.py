@@ -87,6 +87,15 @@ def test_more_than_half_missing() -> None:
     assert named(value, filled(value, 8192, NAN)) == "tail"
 
 
+@pytest.mark.parametrize("shape", [(3,), (1025,), (3, 33), (33, 65)])
+def test_only_the_first_line_right(shape: tuple[int, ...]) -> None:
+    """Where all lines but the first are wrong, what their number is multiplied by is to blame, and no last block."""
+    value = drawn(*shape)
+    got = drawn(*shape, seed=1)
+    got[0] = value[0]
+    assert named(value, got) == "stride"
+
+
 # Never written
 
 
@@ -102,6 +111,32 @@ def test_nothing_written_with_large_inputs() -> None:
     x = drawn(6, 33)
     x[0] *= 1e4
     assert named(x.softmax(1), torch.full_like(x, NAN), [x]) == "never_written"
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32, torch.int64])
+def test_integers_never_written(dtype: torch.dtype) -> None:
+    """Fresh integers hold their largest value: all of it, the end of it, and blocks of it are told like NaN."""
+    value = torch.arange(1000) % 100
+    poison = torch.iinfo(dtype).max
+    skipped = value.to(dtype)
+    skipped[256:512] = poison
+    assert named(value, torch.full((1000,), poison, dtype=dtype)) == "never_written"
+    assert named(value, skipped) == "never_written"
+    assert named(value, filled(value.to(dtype), 768, poison)) == "tail"
+
+
+def test_largest_integer_where_it_belongs() -> None:
+    """Where an integer's largest value is right, it is no poison."""
+    value = torch.tensor([127, 3, 127, 5])
+    got = torch.tensor([127, 4, 127, 6], dtype=torch.int8)
+    assert named(value, got) != "never_written"
+
+
+@pytest.mark.parametrize("wrong", [[True, True], [False, True]])
+def test_truth_values_have_no_poison(wrong: list[bool]) -> None:
+    """True is as good a value as any."""
+    value = torch.tensor([False, False])
+    assert named(value, torch.tensor(wrong)) != "never_written"
 
 
 @pytest.mark.parametrize("n", VECTORS[1:])
@@ -159,6 +194,47 @@ def test_sign_and_scale(shape: tuple[int, ...], distribution: str, seed: int) ->
         assert named(value, factor * value) == "scaled"
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("distribution", ["normal", "offset", "wide", "heavy"])
+def test_sign_of_one_argument(distribution: str, seed: int) -> None:
+    """A difference where a sum was asked for is the sum for an argument of the opposite sign, and the text says which."""
+    x, y = (drawn(1025, seed=seed + place, distribution=distribution) for place in (100, 200))
+
+    def recompute(args: Sequence[torch.Tensor], order: torch.Tensor | None = None) -> torch.Tensor:
+        return args[0].double() + args[1].double()
+
+    value = x.double() + y.double()
+    for got, place in ((x - y, 2), (y - x, 1)):
+        expected = Expected(value, "float32")
+        wrong = judge(expected, got, ErrorModel(4)).wrong
+        found = diagnose(Evidence(expected, got, wrong, [x, y], recompute=recompute))
+        assert found.id == "sign"
+        assert f"argument {place} " in found.text
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("distribution", ["normal", "offset", "heavy"])
+@pytest.mark.parametrize("amount", [1.0, -0.1, 7.0])
+@pytest.mark.parametrize("shape", [(33,), (1025,), (33, 65)])
+def test_offset(shape: tuple[int, ...], amount: float, distribution: str, seed: int) -> None:
+    """The same amount on top of every element, though a factor explains it nearly as well where all are alike."""
+    value = drawn(*shape, seed=seed, distribution=distribution)
+    assert named(value, (value.double() + amount).float()) == "offset"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_offset_in_lower_dtypes(dtype: str) -> None:
+    """The result's own rounding doesn't hide it."""
+    value = drawn(33, 65, dtype=dtype)
+    assert named(value, (value.double() + 1.5).to(value.dtype)) == "offset"
+
+
+def test_uniform_values_tell_neither_factor_nor_offset() -> None:
+    """Where all values are the same, a factor and an offset are one."""
+    value = torch.ones(3, 1)
+    assert named(value, value + 0.5) == "wrong_values"
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_scale_in_lower_dtypes(dtype: str) -> None:
     """The result's own rounding doesn't hide a factor."""
@@ -196,6 +272,27 @@ def test_shifted(shape: tuple[int, ...], axis: int, step: int, seed: int) -> Non
     """Off by one along either axis, whatever comes in at the end."""
     value = drawn(*shape, seed=seed)
     assert named(value, value.roll(step, axis)) == "shifted"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("step", [2, 7, 16, -3, -13])
+@pytest.mark.parametrize(("shape", "axis"), [((1025,), 0), ((33, 65), 1), ((33, 65), 0), ((129, 40), 0)])
+def test_shifted_by_several(shape: tuple[int, ...], axis: int, step: int, seed: int) -> None:
+    """Off by several places, and the text says by how many and which way."""
+    value = drawn(*shape, seed=seed)
+    got = value.roll(step, axis)
+    expected = Expected(value.double(), "float32")
+    found = diagnose(Evidence(expected, got, judge(expected, got, ErrorModel(4)).wrong, ()))
+    assert found.id == "shifted"
+    assert f"{abs(step)} " in found.text
+    assert ("after" if step > 0 else "before") in found.text
+
+
+@pytest.mark.parametrize("step", [1, 5, -9])
+def test_shifted_among_repeated_values(step: int) -> None:
+    """In many float16 numbers each value occurs often: a place is recognised by its neighbours too."""
+    value = drawn(2**15, dtype="float16")
+    assert named(value, value.roll(step)) == "shifted"
 
 
 # Lines
@@ -285,6 +382,26 @@ def test_product_out_of_range() -> None:
     assert named(value, got, [a, b], scale=a.double().abs() @ b.double().abs()) == "overflow"
 
 
+@pytest.mark.parametrize("got", [NAN, float("inf")])
+def test_half_sum_that_cancels(got: float) -> None:
+    """Terms that come to more than float16 holds overflow it before they cancel; fewer leave NaN to unwritten memory."""
+    x = drawn(20_001, dtype="float16")
+    x[:10_000] += 8
+    x[-10_000:] -= 8
+    value, scale = x.double().sum(), x.double().abs().sum()
+    assert named(value, torch.tensor(got, dtype=torch.float16), [x], scale=scale) == "overflow"
+    assert named(value, torch.tensor(NAN, dtype=torch.float32), [x], scale=scale) == "never_written"
+
+
+def test_single_overflow_in_a_row() -> None:
+    """The one value of a row that is large makes the one NaN in it."""
+    x = drawn(3, 1025)
+    x[1, 500] = 150.0
+    got = x.exp() / x.exp().sum(1, keepdim=True)
+    assert int(got.isnan().sum()) == 1
+    assert named(x.double().softmax(1), got, [x]) == "overflow"
+
+
 # Other formulas: sums that end early, and the wrong axis
 
 
@@ -319,6 +436,23 @@ def test_last_step_along_k_left_out(k: int, kept: int, seed: int) -> None:
     assert named(value, got, [a, b], scale=scale, n_terms=k, recompute=product_again) == "dropped_term"
 
 
+@pytest.mark.parametrize("n", [1, 33, 1025])
+def test_nothing_summed(n: int) -> None:
+    """A sum over no terms at all is 0."""
+    x = drawn(n)
+    value, scale = x.double().sum(), x.double().abs().sum()
+    assert named(value, torch.tensor(0.0), [x], scale=scale, n_terms=n, recompute=sum_again) == "dropped_term"
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_any_number_is_no_sum_of_fewer_terms(seed: int) -> None:
+    """A single number lies near many of the sums that end early, and is one of them only if it is the same."""
+    x = drawn(1025, seed=seed)
+    value, scale = x.double().sum(), x.double().abs().sum()
+    got = torch.tensor(float(value) + 2.0)
+    assert named(value, got, [x], scale=scale, n_terms=1025, recompute=sum_again) != "dropped_term"
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_lower_precision_is_not_taken_for_dropped_terms(seed: int) -> None:
     """A sum that is a little off is not explained by leaving out terms."""
@@ -331,6 +465,15 @@ def test_lower_precision_is_not_taken_for_dropped_terms(seed: int) -> None:
 def softmax_again(args: Sequence[torch.Tensor], order: torch.Tensor | None = None) -> torch.Tensor:
     x = args[0].double()
     return x.softmax(1) if order is None else x[:, order].softmax(1)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("n", "kept"), [(33, 32), (1025, 1024), (1025, 1022), (4379, 1024)])
+def test_row_end_not_loaded(n: int, kept: int, seed: int) -> None:
+    """A softmax whose load leaves out a row's end: 0 there, and everywhere else the sum lacks it."""
+    x = drawn(3, n, seed=seed)
+    got = torch.cat([x[:, :kept].softmax(1), torch.zeros(3, n - kept)], 1)
+    assert named(x.softmax(1), got, [x], n_terms=n, recompute=softmax_again) == "dropped_term"
 
 
 @pytest.mark.parametrize("shape", [(3, 33), (33, 33), (5, 1025)])

@@ -199,6 +199,25 @@ def test_views_are_not_blamed_for_what_plain_inputs_show() -> None:
     assert report(Outcome.WRONG_VALUES, cases=(view,)).first_failure is view
 
 
+def named(pattern: str, **more: Any) -> CaseResult:
+    return failed(diagnosis=Diagnosis(pattern, "why"), **more)
+
+
+def test_first_failure_is_one_of_many_alike() -> None:
+    """What most cases show is shown: some patterns fit a small case by chance."""
+    chance, first, second = named("tail"), named("stride"), named("stride", n_wrong=2, n_total=3)
+    assert report(Outcome.WRONG_VALUES, cases=(chance, first, second)).first_failure is second
+    assert report(Outcome.WRONG_VALUES, cases=(chance, first)).first_failure is chance
+
+
+@pytest.mark.parametrize("wholesale", ["constant", "never_written"])
+def test_first_failure_says_more_than_that_all_is_lost(wholesale: str) -> None:
+    """Where small cases have nothing right, a larger one that shows more is shown, however few there are of it."""
+    lost, more = named(wholesale), named("dropped_term")
+    assert report(Outcome.WRONG_VALUES, cases=(lost, lost, more)).first_failure is more
+    assert report(Outcome.WRONG_VALUES, cases=(lost, named("wrong_values"))).first_failure is lost
+
+
 # Gold
 
 

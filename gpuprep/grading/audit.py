@@ -2,7 +2,7 @@
 
 A round: R calls' inputs in a fresh allocation whose handle is the starting signal, so that nothing can be computed
 early; the worker copies each result into a slot that the grader owns and has poisoned; the clock stops when the grader
-has its own copy of all R. An identity worker, which only copies, does the same with the same inputs. So
+has its own copy of all R. An identity worker, which only copies, does the same once the learner's process is gone. So
 
     net = (T_learner(R) − T_identity(R)) / R
 
@@ -28,7 +28,7 @@ from gpuprep.worker.timing import median_interval
 if TYPE_CHECKING:
     import torch
 
-MIN_ROUNDS = 12
+N_ROUNDS = 14
 ROUND_MS = 3.0
 """A round holds at least this much of the learner's GPU work, so that the host's jitter is small beside it."""
 MEMORY_SHARE = 0.5
@@ -46,8 +46,6 @@ class Audited:
     high_ms: float
     calls_per_round: int
     n_rounds: int
-    wrong: str
-    """What was wrong with an output that was timed, or empty."""
 
 
 class Auditor:
@@ -65,6 +63,7 @@ class Auditor:
 
         self._grader, self._case, self._seed = grader, case, seed
         self._drawn = 0
+        self._learner_ms: list[float] = []
         args = self._draw()
         outputs = [want.value.to(getattr(torch, want.dtype)) for want in grader.oracle(case, *args)]
         _, call_bytes = lay_out([arg for arg in args if isinstance(arg, torch.Tensor)])
@@ -81,33 +80,30 @@ class Auditor:
         self._slots = DeviceBuffer(end)
         self._copy = torch.empty(self._slots.n_bytes, dtype=torch.uint8, device="cuda")
 
-    def run(self, learner: Ask, identity: Ask, *, n_rounds: int = MIN_ROUNDS) -> Audited:
-        """Rounds of both workers in turn.
+    def begin(self, learner: Ask) -> str:
+        """The learner's rounds, one more than are counted.
 
-        Args:
-            learner: asks the learner's worker; raises what ends the check.
-            identity: asks the identity worker.
-            n_rounds: how many, after one that is not counted.
+        Returns:
+            What was wrong with an output that was timed, or empty.
         """
-        opening = {
-            "do": "audit",
-            "slots": self._slots.handle().hex(),
-            "bytes": self._slots.n_bytes,
-            "places": [[asdict(place) for place in call] for call in self._places],
-        }
-        learner(opening)
-        identity(opening)
-        differences = []
-        wrong = ""
-        for number in range(n_rounds + 1):
-            learner_ms, identity_ms, wrong = self._round(learner, identity)
-            if wrong:
-                break
-            if number:
-                differences.append(learner_ms - identity_ms)
-        per_call = [difference / self.calls_per_round for difference in differences] or [0.0]
-        low, median, high = median_interval(per_call)
-        return Audited(median, low, high, self.calls_per_round, len(differences), wrong)
+        self._learner_ms = []
+        learner(self._opening())
+        for _ in range(N_ROUNDS + 1):
+            sets, time_ms = self._round(learner)
+            if wrong := self._judge(sets):
+                return wrong
+            self._learner_ms.append(time_ms)
+        return ""
+
+    def finish(self, identity: Ask) -> Audited:
+        """The identity's rounds, to be run when the learner's process can't disturb them any more."""
+        identity(self._opening())
+        identity_ms = [self._round(identity)[1] for _ in range(N_ROUNDS + 1)]
+        # The first round of each warms up.
+        low, median, high = median_interval(self._learner_ms[1:])
+        least, middle, most = median_interval(identity_ms[1:])
+        n_calls = self.calls_per_round
+        return Audited((median - middle) / n_calls, (low - most) / n_calls, (high - least) / n_calls, n_calls, N_ROUNDS)
 
     def close(self) -> None:
         """Give the slots back."""
@@ -117,13 +113,19 @@ class Auditor:
         self._drawn += 1
         return self._grader.inputs(self._case, Draw(case_seed(self._seed + 1000 + self._drawn, self._case), "cuda"))
 
-    def _round(self, learner: Ask, identity: Ask) -> tuple[float, float, str]:
+    def _opening(self) -> dict[str, Any]:
+        return {
+            "do": "audit",
+            "slots": self._slots.handle().hex(),
+            "bytes": self._slots.n_bytes,
+            "places": [[asdict(place) for place in call] for call in self._places],
+        }
+
+    def _round(self, ask: Ask) -> tuple[list[tuple[Any, ...]], float]:
         sets = [self._draw() for _ in range(self.calls_per_round)]
         with buffered(sets) as (buffer, calls):
             go = {"do": "round", "handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
-            identity_ms = self._timed_ms(identity, go)
-            learner_ms = self._timed_ms(learner, go)
-        return learner_ms, identity_ms, self._judge(sets)
+            return sets, self._timed_ms(ask, go)
 
     def _timed_ms(self, ask: Ask, go: dict[str, Any]) -> float:
         import torch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,29 +11,27 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.device_memory import DeviceMemoryError
 from gpuprep.grader import Draw
 from gpuprep.grading.answers import Asked, raised
-from gpuprep.grading.audit import MIN_ROUNDS, Audited, Auditor, buffered
-from gpuprep.grading.ceilings import MATMUL_SIZE, SPACING_S, Ceilings, calibrate
+from gpuprep.grading.audit import Audited, Auditor, buffered
+from gpuprep.grading.ceilings import SPACING_S, Ceilings, calibrate
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_lock, card_state
 from gpuprep.model import CaseResult, Exercise, Measurement, Outcome, Target, Timing
-from gpuprep.worker.timing import median_interval, sample_ms
+from gpuprep.worker.timing import is_steady, median_interval, sample_ms
 
 if TYPE_CHECKING:
     from gpuprep.grading.process import WorkerProcess
 
 N_SETS = 3
 """One to warm up on and two to time in turn: past the L2 cache, and small enough for the card's memory."""
-BURSTS = 3
-"""Learner and library take turns this often, so that both meet the same clocks."""
 BURST_CAP_S = 0.4
-MOST_BURSTS = 12
-"""Where the interval still spans a target after the first bursts, measure on, up to here."""
+MIN_BURSTS = 2
+MOST_BURSTS = 8
+"""Bursts go on until the interval of the median is narrow, or up to here."""
 TRACED_CALLS = 8
 
 INVALID_BELOW = 0.85
-DOUBTFUL_BELOW = 0.92
-"""Claimed time ÷ the grader's: honest ones lie around 1. Under the first the claim contradicts the clock on the wall;
-between the two it is looked at once more."""
+"""Claimed time ÷ the low end of the grader's: honest ones lie around 1. Under this the claim contradicts the wall's
+clock."""
 TRUSTED_SHARE_OF_NET = 0.95
 """The graded time is never less than this much of the grader's own: what a claim can gain by forgery is 5 %."""
 
@@ -69,72 +67,80 @@ class SpeedTest:
     identity: WorkerProcess
     ask: Ask
     on_event: Callable[[str], None]
+    is_strict: bool = False
+    """Measure the ceilings anew: the cache lies where the learner's process can write."""
     _samples: list[float] = field(default_factory=list)
-    _library: dict[str, list[float]] = field(default_factory=dict)
+    _bursts: int = 0
+    _eager_ms: float = math.nan
     _notes: list[str] = field(default_factory=list)
 
     def run(self) -> Measured:
-        """Calibrate, time, trace, audit; alone on the card."""
+        """Time and trace the learner's function, then, once its process is gone, measure what it is held against.
+
+        Whatever runs on the card in the learner's name could slow a library or an identity down, and so make itself
+        look fast. So ceilings, library and identity are measured when there is no such process any more.
+        """
         import torch
 
-        traffic = self.asked.grader.traffic(self.asked.case)
         with card_lock(str(torch.cuda.get_device_properties(0).uuid)):
-            self.on_event("calibrating this card")
-            ceilings = calibrate((traffic.dtype,), anew=False)
             with buffered([self._draw(number) for number in range(N_SETS)]) as (buffer, calls):
                 self.on_event(f"timing: {self.asked.case.name}")
                 sets = {"handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
-                if fault := self._time({"do": "time", "sets": sets}):
-                    return Measured(fault=fault)
-                for _ in range(BURSTS - 1):
-                    if fault := self._time({"do": "again"}):
-                        return Measured(fault=fault)
-                if fault := self._trace():
-                    return Measured(fault=fault)
-                audited, fault = self._audit()
-                if fault is not None:
-                    return Measured(fault=fault)
-                timing = self._timing(ceilings, audited)
-                while _is_open(timing) and len(self._library.get("rounds", ())) < MOST_BURSTS:
-                    if fault := self._time({"do": "again"}):
-                        return Measured(fault=fault)
-                    timing = self._timing(ceilings, audited)
-                # The worker must not see the sets any more when they go.
-                self.ask(self.learner, {"do": "forget"})
-            return Measured(timing=timing)
+                fault = self._time({"do": "time", "sets": sets})
+                while fault is None and self._needs_more():
+                    fault = self._time({"do": "again"})
+                fault = fault or self._trace()
+                auditor = None if fault else self._auditor()
+                fault = fault or self._audit_learner(auditor)
+                self.learner.stop()
+            try:
+                return Measured(fault=fault) if fault else self._measured(auditor)
+            finally:
+                if auditor is not None:
+                    auditor.close()
+
+    def _needs_more(self) -> bool:
+        if self._bursts < MIN_BURSTS:
+            return True
+        return self._bursts < MOST_BURSTS and not is_steady(self._samples)
+
+    def _measured(self, auditor: Auditor | None) -> Measured:
+        audited = None
+        if auditor is not None:
+            self.on_event("auditing the time")
+            audited = auditor.finish(lambda request: self.ask(self.identity, request))
+            if fault := self._contradiction(audited):
+                return Measured(fault=fault)
+        self.on_event("calibrating this card")
+        ceilings = calibrate((self.asked.grader.traffic(self.asked.case).dtype,), anew=self.is_strict)
+        self._time_library()
+        return Measured(timing=self._timing(ceilings, audited))
 
     def _draw(self, number: int) -> tuple[Any, ...]:
         seed = case_seed(self.seed + 1 + number, self.asked.case)
         return self.asked.grader.inputs(self.asked.case, Draw(seed, "cuda"))
 
     def _time(self, request: dict[str, Any]) -> CaseResult | None:
-        # Where a matmul draws full power, both sides rest between samples, or the one that rests runs at higher clocks.
-        space_s = SPACING_S if self._draws_full_power else 0.0
-        answer = self.ask(self.learner, {**request, "cap_s": BURST_CAP_S, "space_s": space_s})
+        # Where a matmul draws full power, learner and library rest between samples, so that both meet the same clocks.
+        answer = self.ask(self.learner, {**request, "cap_s": BURST_CAP_S, "space_s": self._space_s})
         if answer["status"] == "raised":
             return raised(self.asked, answer)
         self._samples.extend(_times(answer["samples_ms"]))
-        self._library.setdefault("rounds", []).append(time.monotonic())
-        self._time_library()
+        self._bursts += 1
         return None
 
-    def _time_library(self) -> None:
-        """A burst of what the figures compare with, right after the learner's, so that the clocks are the same."""
-        import torch
+    @property
+    def _space_s(self) -> float:
+        draws_full_power = any(target.figure == "share_of_matmul" for target in self.exercise.targets)
+        return SPACING_S if draws_full_power else 0.0
 
-        if self._draws_full_power:
-            dtype = getattr(torch, self.asked.grader.traffic(self.asked.case).dtype)
-            a, b = (torch.randn(MATMUL_SIZE, MATMUL_SIZE, device="cuda").to(dtype) for _ in range(2))
-            samples = sample_ms(torch.matmul, [(a, b)] * 2, cap_s=BURST_CAP_S / 2, warm_up_s=0.02, space_s=SPACING_S)
-            self._library.setdefault("matmul", []).extend(samples)
+    def _time_library(self) -> None:
+        """What the figures compare with, timed like the learner's function."""
         if any(target.figure == "times_eager" for target in self.exercise.targets):
             args = self._draw(0)
-            samples = sample_ms(self._eager, [args, args], cap_s=BURST_CAP_S / 2, warm_up_s=0.02)
-            self._library.setdefault("eager", []).extend(samples)
-
-    @property
-    def _draws_full_power(self) -> bool:
-        return any(target.figure == "share_of_matmul" for target in self.exercise.targets)
+            self._eager_ms = median_interval(
+                sample_ms(self._eager, [args, args], cap_s=BURST_CAP_S, space_s=self._space_s)
+            )[1]
 
     def _eager(self, *args: Any) -> Any:
         return self.asked.grader.honest(self.asked.case, *args)
@@ -147,48 +153,50 @@ class SpeedTest:
         if answer["status"] == "raised":
             return raised(self.asked, answer)
         if answer["status"] == "untraced":
+            if self.ask(self.identity, {"do": "can_trace"})["status"] == "traceable":
+                return self.asked.failed(
+                    Outcome.INVALID,
+                    f"kernels can be traced on this machine, but not in the process of this file ({answer['why']})",
+                )
             self._notes.append(f"kernels were not traced: {answer['why']}")
             return None
         fault = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS)
         return None if fault is None else self.asked.failed(fault.outcome, fault.message)
 
-    def _audit(self) -> tuple[Audited | None, CaseResult | None]:
-        self.on_event("auditing the time")
-        claim_ms = median_interval(self._samples)[1]
+    def _auditor(self) -> Auditor | None:
         try:
-            audited = self._run_audit(claim_ms, MIN_ROUNDS)
-            if not audited.wrong and claim_ms < DOUBTFUL_BELOW * audited.net_ms:
-                # In memory of its own and for longer: a contradiction has to show twice.
-                again = self._run_audit(claim_ms, 2 * MIN_ROUNDS)
-                audited = again if again.wrong or again.net_ms < audited.net_ms else audited
+            return Auditor(self.asked.grader, self.asked.case, self.seed, median_interval(self._samples)[1])
         except DeviceMemoryError as error:
             self._notes.append(f"unaudited: {error}")
-            return None, None
-        except AuditRefusedError as refused:
-            return None, refused.result
-        if audited.wrong:
-            return None, self.asked.failed(Outcome.WRONG_VALUES, audited.wrong)
-        if claim_ms < INVALID_BELOW * audited.low_ms:
-            return None, self.asked.failed(
-                Outcome.INVALID,
-                f"the worker's clock says {claim_ms:.4f} ms a call, the grader's {audited.net_ms:.4f} ms "
-                f"({audited.n_rounds} rounds of {audited.calls_per_round} calls): the measurement contradicts itself "
-                "and needs a review",
-            )
-        return audited, None
+            return None
 
-    def _run_audit(self, claim_ms: float, n_rounds: int) -> Audited:
-        def ask_learner(request: dict[str, Any]) -> dict[str, Any]:
+    def _audit_learner(self, auditor: Auditor | None) -> CaseResult | None:
+        if auditor is None:
+            return None
+
+        def ask(request: dict[str, Any]) -> dict[str, Any]:
             answer = self.ask(self.learner, request)
             if answer["status"] == "raised":
                 raise AuditRefusedError(raised(self.asked, answer))
             return answer
 
-        auditor = Auditor(self.asked.grader, self.asked.case, self.seed, claim_ms)
+        self.on_event("auditing the outputs")
         try:
-            return auditor.run(ask_learner, lambda request: self.ask(self.identity, request), n_rounds=n_rounds)
-        finally:
-            auditor.close()
+            wrong = auditor.begin(ask)
+        except AuditRefusedError as refused:
+            return refused.result
+        return self.asked.failed(Outcome.WRONG_VALUES, wrong) if wrong else None
+
+    def _contradiction(self, audited: Audited) -> CaseResult | None:
+        claim_ms = median_interval(self._samples)[1]
+        if claim_ms >= INVALID_BELOW * audited.low_ms:
+            return None
+        return self.asked.failed(
+            Outcome.INVALID,
+            f"the worker's clock says {claim_ms:.4f} ms a call, the grader's {audited.net_ms:.4f} ms "
+            f"({audited.n_rounds} rounds of {audited.calls_per_round} calls): the measurement contradicts itself "
+            "and needs a review",
+        )
 
     def _timing(self, ceilings: Ceilings, audited: Audited | None) -> Timing:
         low_ms, claim_ms, high_ms = median_interval(self._samples)
@@ -217,11 +225,11 @@ class SpeedTest:
             best_ms = traffic.bytes / 1e9 / ceilings.copy_gb_per_s * 1e3
             detail = f"{traffic.bytes / 1e9 / (median_ms / 1e3):.0f} of {ceilings.copy_gb_per_s:.0f} GB/s"
         elif target.figure == "share_of_matmul":
-            rate = 2 * MATMUL_SIZE**3 / 1e12 / (median_interval(self._library["matmul"])[1] / 1e3)
+            rate = ceilings.matmul_tflop_per_s[traffic.dtype]
             best_ms = traffic.flops / 1e12 / rate * 1e3
             detail = f"{traffic.flops / 1e12 / (median_ms / 1e3):.0f} of {rate:.0f} TFLOP/s"
         else:
-            best_ms = median_interval(self._library["eager"])[1]
+            best_ms = self._eager_ms
             detail = f"{self.asked.grader.baseline} takes {best_ms:.3f} ms"
         return Measurement(target, best_ms / median_ms, best_ms / high_ms, best_ms / low_ms, detail)
 
@@ -232,10 +240,6 @@ class AuditRefusedError(Exception):
     def __init__(self, result: CaseResult) -> None:
         super().__init__(result.message)
         self.result = result
-
-
-def _is_open(timing: Timing) -> bool:
-    return any(figure.outcome is Outcome.INCONCLUSIVE for figure in timing.figures)
 
 
 def _times(samples: Sequence[Any]) -> list[float]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Answer = dict[str, Any]
 
+_COMPILE_ERRORS = ("CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct")
 _DEVICE_ONLY = ("/torch/cuda/", "/cupy/", "/triton/runtime/driver", "/triton/backends/", "/numba/cuda/")
 """Library folders whose errors mean that the code asked for a device, where the interpreter has none."""
 
@@ -156,7 +157,7 @@ class Runner:
             "type": kind,
             "message": str(root)[:2000] or kind,
             "line": line,
-            "is_syntax": isinstance(root, SyntaxError) or kind in ("CompilationError", "CompileTimeAssertionFailure"),
+            "is_syntax": isinstance(root, SyntaxError) or kind in _COMPILE_ERRORS,
             "is_not_implemented": isinstance(root, NotImplementedError),
             "needs_device": self.device == "cpu" and _needs_device(root),
         }
@@ -258,6 +259,8 @@ def _needs_device(error: BaseException) -> bool:
     message = str(error)
     if isinstance(error, ModuleNotFoundError):
         return error.name in ("cupy", "numba")
+    if "cudaErrorNoDevice" in message:
+        return True
     if "active drivers" in message or "NVIDIA driver" in message or "not compiled with CUDA" in message:
         return True
     files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(error.__traceback__)]

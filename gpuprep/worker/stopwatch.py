@@ -54,8 +54,8 @@ class Stopwatch:
             cap_s, space_s = request["cap_s"], request["space_s"]
             samples = sample_ms(self._runner.run, self._sets, cap_s=cap_s, warm_up_s=warm_up_s, space_s=space_s)
             return {"status": "timed", "samples_ms": samples}
-        if request["do"] == "forget":
-            return self._forget()
+        if request["do"] == "can_trace":
+            return _can_trace()
         if request["do"] == "trace":
             from gpuprep.worker.trace import trace_calls
 
@@ -66,13 +66,6 @@ class Stopwatch:
             return {"status": "open"}
         assert self._rounds is not None  # noqa: S101  the trusted side opens an audit before its first round
         return self._rounds.serve(request["handle"], request["bytes"], request["calls"])
-
-    def _forget(self) -> Answer:
-        torch.cuda.synchronize()
-        self._sets = []
-        if self._buffer is not None:
-            self._buffer.close()
-        return {"status": "forgotten"}
 
     def _take(self, sets: dict[str, Any]) -> None:
         if "handle" not in sets:
@@ -123,3 +116,12 @@ class Rounds:
 
 def _arguments(buffer: DeviceBuffer, call: Sequence[Any]) -> list[Any]:
     return [buffer.tensor(Place.from_json(arg)) if isinstance(arg, dict) else arg for arg in call]
+
+
+def _can_trace() -> Answer:
+    from gpuprep.worker.trace import TraceUnavailableError, chosen_source
+
+    try:
+        return {"status": "traceable", "source": chosen_source()}
+    except TraceUnavailableError as error:
+        return {"status": "untraceable", "why": str(error)}
