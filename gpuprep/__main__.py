@@ -9,11 +9,11 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Runs the command, then leaves without tearing torch down, which takes a quarter of a second for nothing."""
-    if sys.argv[1:2] == ["check"] and "--require" not in sys.argv:
-        from gpuprep.grading import pool_line
+    if sys.argv[1:2] == ["check"]:
+        from gpuprep.practice.ahead import call_ahead
 
-        # Before the rest is imported: a pool that runs gets a worker ready meanwhile.
-        pool_line.call_ahead()
+        # Before the rest is imported.
+        call_ahead(sys.argv[2:])
     from gpuprep import cli
 
     try:

@@ -118,7 +118,7 @@ def test_integers_never_written(dtype: torch.dtype) -> None:
     """Fresh integers hold their largest value: all of it, the end of it, and blocks of it are told like NaN."""
     value = torch.arange(1000) % 100
     poison = torch.iinfo(dtype).max
-    skipped = value.to(dtype)
+    skipped = value.to(dtype, copy=True)
     skipped[256:512] = poison
     assert named(value, torch.full((1000,), poison, dtype=dtype)) == "never_written"
     assert named(value, skipped) == "never_written"
@@ -183,6 +183,15 @@ def test_lower_precision_of_a_cancelling_sum(seed: int) -> None:
     assert named(x.double().sum(), got, [x], scale=scale) == "precision"
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_line_a_little_off_is_no_precision(axis: int) -> None:
+    """Rounding errors don't keep to a row or a column."""
+    value, scale = drawn(11, 13), torch.full((11, 13), 1000.0)
+    got = value.clone()
+    got.narrow(axis, 0, 1).add_(5.0)
+    assert named(value, got, scale=scale) == "wrong_values"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("shape", [(2,), (33,), (1025,), (33, 65)])
 @pytest.mark.parametrize("distribution", ["normal", "offset", "wide", "heavy"])
@@ -197,7 +206,7 @@ def test_sign_and_scale(shape: tuple[int, ...], distribution: str, seed: int) ->
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("distribution", ["normal", "offset", "wide", "heavy"])
 def test_sign_of_one_argument(distribution: str, seed: int) -> None:
-    """A difference where a sum was asked for is the sum for an argument of the opposite sign, and the text says which."""
+    """A difference in place of a sum is the sum with an argument of the opposite sign, and the text says which."""
     x, y = (drawn(1025, seed=seed + place, distribution=distribution) for place in (100, 200))
 
     def recompute(args: Sequence[torch.Tensor], order: torch.Tensor | None = None) -> torch.Tensor:
@@ -384,7 +393,7 @@ def test_product_out_of_range() -> None:
 
 @pytest.mark.parametrize("got", [NAN, float("inf")])
 def test_half_sum_that_cancels(got: float) -> None:
-    """Terms that come to more than float16 holds overflow it before they cancel; fewer leave NaN to unwritten memory."""
+    """Terms that come to more than float16 holds overflow it before they cancel; with fewer, NaN was never written."""
     x = drawn(20_001, dtype="float16")
     x[:10_000] += 8
     x[-10_000:] -= 8

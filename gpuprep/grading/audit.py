@@ -2,7 +2,7 @@
 
 A round: R calls' inputs in a fresh allocation whose handle is the starting signal, so that nothing can be computed
 early; the worker copies each result into a slot that the grader owns and has poisoned; the clock stops when the grader
-has its own copy of all R. An identity worker, which only copies, does the same once the learner's process is gone. So
+has its own copy of all R. An identity worker, which only copies, does the same while the learner's is held still. So
 
     net = (T_learner(R) − T_identity(R)) / R
 
@@ -15,6 +15,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class Audited:
     high_ms: float
     calls_per_round: int
     n_rounds: int
+    wrong: str = ""
+    """What was wrong with an output that was timed, or empty."""
 
 
 class Auditor:
@@ -63,7 +66,6 @@ class Auditor:
 
         self._grader, self._case, self._seed = grader, case, seed
         self._drawn = 0
-        self._learner_ms: list[float] = []
         args = self._draw()
         outputs = [want.value.to(getattr(torch, want.dtype)) for want in grader.oracle(case, *args)]
         _, call_bytes = lay_out([arg for arg in args if isinstance(arg, torch.Tensor)])
@@ -80,30 +82,31 @@ class Auditor:
         self._slots = DeviceBuffer(end)
         self._copy = torch.empty(self._slots.n_bytes, dtype=torch.uint8, device="cuda")
 
-    def begin(self, learner: Ask) -> str:
-        """The learner's rounds, one more than are counted.
+    def run(self, learner: Ask, identity: Ask, alone: Callable[[], AbstractContextManager[None]]) -> Audited:
+        """Rounds of both workers in turn, on the same inputs, so that both meet the same clocks.
 
-        Returns:
-            What was wrong with an output that was timed, or empty.
+        Args:
+            learner: asks the learner's worker; raises what ends the check.
+            identity: asks the identity worker.
+            alone: holds the learner's process still while the identity has its turn.
         """
-        self._learner_ms = []
         learner(self._opening())
-        for _ in range(N_ROUNDS + 1):
-            sets, time_ms = self._round(learner)
-            if wrong := self._judge(sets):
-                return wrong
-            self._learner_ms.append(time_ms)
-        return ""
-
-    def finish(self, identity: Ask) -> Audited:
-        """The identity's rounds, to be run when the learner's process can't disturb them any more."""
         identity(self._opening())
-        identity_ms = [self._round(identity)[1] for _ in range(N_ROUNDS + 1)]
-        # The first round of each warms up.
-        low, median, high = median_interval(self._learner_ms[1:])
-        least, middle, most = median_interval(identity_ms[1:])
-        n_calls = self.calls_per_round
-        return Audited((median - middle) / n_calls, (low - most) / n_calls, (high - least) / n_calls, n_calls, N_ROUNDS)
+        differences = []
+        for number in range(N_ROUNDS + 1):
+            sets = [self._draw() for _ in range(self.calls_per_round)]
+            with buffered(sets) as (buffer, calls):
+                go = {"do": "round", "handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
+                with alone():
+                    identity_ms = self._timed_ms(identity, go)
+                learner_ms = self._timed_ms(learner, go)
+            if wrong := self._judge(sets):
+                return Audited(0.0, 0.0, 0.0, self.calls_per_round, number, wrong)
+            # The first round of each warms up.
+            if number:
+                differences.append((learner_ms - identity_ms) / self.calls_per_round)
+        low, median, high = median_interval(differences)
+        return Audited(median, low, high, self.calls_per_round, N_ROUNDS)
 
     def close(self) -> None:
         """Give the slots back."""
@@ -120,12 +123,6 @@ class Auditor:
             "bytes": self._slots.n_bytes,
             "places": [[asdict(place) for place in call] for call in self._places],
         }
-
-    def _round(self, ask: Ask) -> tuple[list[tuple[Any, ...]], float]:
-        sets = [self._draw() for _ in range(self.calls_per_round)]
-        with buffered(sets) as (buffer, calls):
-            go = {"do": "round", "handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
-            return sets, self._timed_ms(ask, go)
 
     def _timed_ms(self, ask: Ask, go: dict[str, Any]) -> float:
         import torch

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gpuprep.grader import UNIT_ROUNDOFF
 from gpuprep.grading.evidence import CLOSE, Evidence, alike
+from gpuprep.grading.places import are_whole_lines
 from gpuprep.model import Diagnosis
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def precision(evidence: Evidence) -> Diagnosis | None:
     """Close, but not close enough."""
     import torch
 
-    if evidence.expected.dtype not in UNIT_ROUNDOFF:
+    if evidence.expected.dtype not in UNIT_ROUNDOFF or are_whole_lines(evidence.wrong):
         return None
     scale = evidence.scale
     error = (evidence.found - evidence.value).abs()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
-from gpuprep.grading.ceilings import cache_folder
+import psutil
+
+from gpuprep.grading.ceilings import UnstableCardError, cache_folder
 from gpuprep.model import CardState
 
 _NVML_THROTTLES = {
@@ -90,6 +94,62 @@ def _busy_strangers(ask: Any, present: set[int], ours: frozenset[int]) -> int | 
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+PROBE_CYCLES = 2_000_000
+"""About a millisecond: long enough that a second busy process on the card has to get its slice of it."""
+CALM = 1.4
+"""The probe may take this many times what it took on a calm card."""
+CALM_WITHIN_S = 1.0
+
+
+def probe_ms(n_probes: int = 1) -> float:
+    """Wall time of a kernel that only waits, the least of several: longer when others share the card."""
+    import torch
+
+    times = []
+    for _ in range(n_probes):
+        started = time.perf_counter()
+        torch.cuda._sleep(PROBE_CYCLES)  # type: ignore[no-untyped-call]  # noqa: SLF001
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - started) * 1e3)
+    return min(times)
+
+
+@contextlib.contextmanager
+def held_still(pid: int, calm_ms: float) -> Iterator[None]:
+    """Stops a process and its descendants for as long as the block lasts, once the card is calm.
+
+    What it had queued on the card still runs, so the block begins only when that is over.
+
+    Raises:
+        UnstableCardError: something keeps the card busy all the same.
+    """
+    stopped = _signal_all(pid, signal.SIGSTOP)
+    try:
+        deadline = time.monotonic() + CALM_WITHIN_S
+        while probe_ms() > CALM * calm_ms:
+            if time.monotonic() > deadline:
+                raise UnstableCardError(
+                    "something kept the card busy while the solution was not running: check again when it is free",
+                    next_step="nvidia-smi",
+                )
+        yield
+    finally:
+        for process in reversed(stopped):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGCONT)
+
+
+def _signal_all(pid: int, number: signal.Signals) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        family = [root, *root.children(recursive=True)]
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(number)
+        return family
+    return []
 
 
 @contextlib.contextmanager

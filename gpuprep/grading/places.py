@@ -135,6 +135,15 @@ def _are_dense(lines: torch.Tensor, wrong: torch.Tensor) -> bool:
     return 2 * int(wrong.sum()) > int(lines.sum()) * (wrong.numel() // len(lines))
 
 
+def are_whole_lines(wrong: torch.Tensor) -> bool:
+    """True where the wrong elements are a few lines of an axis, and all of these lines: no matter of chance."""
+    return wrong.dim() > 1 and any(
+        2 * int(lines.sum()) <= len(lines) and int(wrong.sum()) == int(lines.sum()) * (wrong.numel() // len(lines))
+        for _, lines in _lines(wrong)
+        if wrong.numel() // len(lines) >= _MIN_REPEATS
+    )
+
+
 def _is_most_of_an_axis(wrong: torch.Tensor) -> bool:
     return all(2 * int(lines.sum()) > len(lines) for _, lines in _lines(wrong))
 

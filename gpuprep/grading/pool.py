@@ -71,6 +71,7 @@ class WarmPool:
         self._starts: dict[str, int] = {}
         self._lock = threading.Lock()
         self._is_lent = False
+        self._is_early = False
         self._prepared: dict[str, WorkerProcess] = {}
         self._ends: list[Callable[[], None]] = []
         self._environment = {name: os.environ.get(name) for name in _READ_AT_START}
@@ -99,7 +100,7 @@ class WarmPool:
         if kind is None or any(os.environ.get(name) != value for name, value in self._environment.items()):
             return None
         template = self._template(kind)
-        return template.fork(device, nonce, ends) if template else None
+        return template.fork(device, nonce, ends, is_early=self._is_early) if template else None
 
     def start(self, *kinds: str) -> None:
         """Start templates ahead of their first use."""
@@ -121,7 +122,9 @@ class WarmPool:
         """Ask for a worker before it is needed; `take` hands it out."""
         from gpuprep.grading.process import WorkerProcess
 
+        self._is_early = True
         self._prepared[device] = WorkerProcess(device, self)
+        self._is_early = False
 
     def take(self, device: str) -> WorkerProcess | None:
         """The worker that was prepared, if one was."""
@@ -212,10 +215,10 @@ class _Template:
                 self._is_warm = self._owner.recv(16) == b"warm"
         return self._is_warm
 
-    def fork(self, device: str, nonce: bytes, ends: Ends) -> Forked | None:
-        """Ask for a worker; None where that fails at once."""
+    def fork(self, device: str, nonce: bytes, ends: Ends, *, is_early: bool) -> Forked | None:
+        """Ask for a worker; None where that fails at once. `is_early`: it has time to rehearse before it is needed."""
         lifeline, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = {"device": device, "nonce": nonce.hex(), "environment": environment(device)}
+        request = {"device": device, "nonce": nonce.hex(), "environment": environment(device), "is_early": is_early}
         # Still importing, it may have forked nothing yet.
         limit_s = BIRTH_LIMIT_S if self.wait_until_warm(time.monotonic()) else WARM_LIMIT_S
         try:

@@ -82,7 +82,15 @@ _begun: dict[tuple[Any, ...], Line] = {}
 
 
 def begin(exercise: Exercise, root: Path, path: Path, device: str, timeout_s: float | None) -> None:
-    """Ask for a check, if a pool runs; the `check` that follows, of the same, collects the answer."""
+    """Ask for a check, if a pool runs; the `check` that follows, of the same, collects the answer.
+
+    Whatever else was begun is dropped.
+    """
+    if (exercise, root, path, device, timeout_s) in _begun:
+        return
+    while _begun:
+        with _begun.popitem()[1]:
+            pass
     with contextlib.suppress(OSError, ValueError):
         if line := dial(is_for_check=True):
             _begun[exercise, root, path, device, timeout_s] = line

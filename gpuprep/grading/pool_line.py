@@ -69,11 +69,12 @@ _ahead: list[Line] = []
 """The line that was opened before it was needed, if there is one."""
 
 
-def call_ahead() -> None:
-    """Open a line for a check that is about to be asked for, if a pool runs."""
+def call_ahead() -> bool:
+    """Open a line for a check that is about to be asked for; False where no pool runs."""
     with contextlib.suppress(OSError):
         if line := dial(is_for_check=True):
             _ahead.append(line)
+    return bool(_ahead)
 
 
 def dial(name: str | None = None, *, is_for_check: bool = False) -> Line | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import linecache
+import math
 import random
 import secrets
 import time
@@ -31,6 +32,9 @@ from gpuprep.unstarted import is_unstarted
 
 DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0, "witness": 30.0}
 """How long a learner's code may run in all, by device; on a card with its compiling; as `witness` each time."""
+
+N_PROBES = 40
+"""Of the calm card: its clocks have come up by then."""
 
 OnEvent = Callable[[str], None]
 
@@ -127,6 +131,7 @@ class _Session:
     versions: dict[str, str] = field(default_factory=dict)
     why_no_speed: str = ""
     why_inconclusive: str = ""
+    calm_ms: float = math.inf
     why_unwitnessed: str = ""
     witness: WorkerProcess | None = None
     timing: Timing | None = None
@@ -202,8 +207,11 @@ class _Session:
             # Now, not when it is needed: by then a learner's code has run that can write where this would be read.
             import gpuprep.grading.kernels
             import gpuprep.grading.speed  # noqa: F401
+            from gpuprep.grading.machine import probe_ms
 
             self.card = torch.cuda.get_device_name(0)
+            # Before the learner's file is loaded anywhere.
+            self.calm_ms = probe_ms(N_PROBES)
             return True
         if self.device == "cuda":
             raise UsageError("--device cuda: no CUDA device found", next_step="gpuprep doctor")
@@ -344,7 +352,15 @@ class _Session:
             identity.wait_until_ready()
             with self._making_sense_of(timed.name):
                 measured = SpeedTest(
-                    self.exercise, asked, self.seed, worker, identity, ask, self.on_event, is_strict=self.is_witnessed
+                    self.exercise,
+                    asked,
+                    self.seed,
+                    worker,
+                    identity,
+                    ask,
+                    self.on_event,
+                    calm_ms=self.calm_ms,
+                    is_strict=self.is_witnessed,
                 ).run()
         except UnstableCardError as error:
             self.why_inconclusive = error.message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from gpuprep.grading.answers import Asked, raised
 from gpuprep.grading.audit import Audited, Auditor, buffered
 from gpuprep.grading.ceilings import SPACING_S, Ceilings, calibrate
 from gpuprep.grading.loading import case_seed
-from gpuprep.grading.machine import card_lock, card_state
+from gpuprep.grading.machine import card_lock, card_state, held_still
 from gpuprep.model import CaseResult, Exercise, Measurement, Outcome, Target, Timing
 from gpuprep.worker.timing import is_steady, median_interval, sample_ms
 
@@ -67,6 +68,8 @@ class SpeedTest:
     identity: WorkerProcess
     ask: Ask
     on_event: Callable[[str], None]
+    calm_ms: float = math.inf
+    """What `machine.probe_ms` said before any code of the learner's ran on the card."""
     is_strict: bool = False
     """Measure the ceilings anew: the cache lies where the learner's process can write."""
     _samples: list[float] = field(default_factory=list)
@@ -75,10 +78,10 @@ class SpeedTest:
     _notes: list[str] = field(default_factory=list)
 
     def run(self) -> Measured:
-        """Time and trace the learner's function, then, once its process is gone, measure what it is held against.
+        """Time, trace and audit the learner's function, then, once its process is gone, what it is held against.
 
-        Whatever runs on the card in the learner's name could slow a library or an identity down, and so make itself
-        look fast. So ceilings, library and identity are measured when there is no such process any more.
+        Whatever runs on the card in the learner's name could slow a ceiling or a library down, and so make itself look
+        fast. So these are measured when there is no such process any more, and the audit's identity while it is held.
         """
         import torch
 
@@ -90,31 +93,21 @@ class SpeedTest:
                 while fault is None and self._needs_more():
                     fault = self._time({"do": "again"})
                 fault = fault or self._trace()
-                auditor = None if fault else self._auditor()
-                fault = fault or self._audit_learner(auditor)
+                audited = None
+                if fault is None:
+                    audited, fault = self._audit()
                 self.learner.stop()
-            try:
-                return Measured(fault=fault) if fault else self._measured(auditor)
-            finally:
-                if auditor is not None:
-                    auditor.close()
+            if fault is not None:
+                return Measured(fault=fault)
+            self.on_event("calibrating this card")
+            ceilings = calibrate((self.asked.grader.traffic(self.asked.case).dtype,), anew=self.is_strict)
+            self._time_library()
+            return Measured(timing=self._timing(ceilings, audited))
 
     def _needs_more(self) -> bool:
         if self._bursts < MIN_BURSTS:
             return True
         return self._bursts < MOST_BURSTS and not is_steady(self._samples)
-
-    def _measured(self, auditor: Auditor | None) -> Measured:
-        audited = None
-        if auditor is not None:
-            self.on_event("auditing the time")
-            audited = auditor.finish(lambda request: self.ask(self.identity, request))
-            if fault := self._contradiction(audited):
-                return Measured(fault=fault)
-        self.on_event("calibrating this card")
-        ceilings = calibrate((self.asked.grader.traffic(self.asked.case).dtype,), anew=self.is_strict)
-        self._time_library()
-        return Measured(timing=self._timing(ceilings, audited))
 
     def _draw(self, number: int) -> tuple[Any, ...]:
         seed = case_seed(self.seed + 1 + number, self.asked.case)
@@ -163,29 +156,31 @@ class SpeedTest:
         fault = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS)
         return None if fault is None else self.asked.failed(fault.outcome, fault.message)
 
-    def _auditor(self) -> Auditor | None:
-        try:
-            return Auditor(self.asked.grader, self.asked.case, self.seed, median_interval(self._samples)[1])
-        except DeviceMemoryError as error:
-            self._notes.append(f"unaudited: {error}")
-            return None
-
-    def _audit_learner(self, auditor: Auditor | None) -> CaseResult | None:
-        if auditor is None:
-            return None
-
-        def ask(request: dict[str, Any]) -> dict[str, Any]:
+    def _audit(self) -> tuple[Audited | None, CaseResult | None]:
+        def ask_learner(request: dict[str, Any]) -> dict[str, Any]:
             answer = self.ask(self.learner, request)
             if answer["status"] == "raised":
                 raise AuditRefusedError(raised(self.asked, answer))
             return answer
 
-        self.on_event("auditing the outputs")
+        def alone() -> AbstractContextManager[None]:
+            return held_still(self.learner.pid, self.calm_ms)
+
+        self.on_event("auditing the time")
         try:
-            wrong = auditor.begin(ask)
+            auditor = Auditor(self.asked.grader, self.asked.case, self.seed, median_interval(self._samples)[1])
+        except DeviceMemoryError as error:
+            self._notes.append(f"unaudited: {error}")
+            return None, None
+        try:
+            audited = auditor.run(ask_learner, lambda request: self.ask(self.identity, request), alone)
         except AuditRefusedError as refused:
-            return refused.result
-        return self.asked.failed(Outcome.WRONG_VALUES, wrong) if wrong else None
+            return None, refused.result
+        finally:
+            auditor.close()
+        if audited.wrong:
+            return None, self.asked.failed(Outcome.WRONG_VALUES, audited.wrong)
+        return audited, self._contradiction(audited)
 
     def _contradiction(self, audited: Audited) -> CaseResult | None:
         claim_ms = median_interval(self._samples)[1]

@@ -45,7 +45,7 @@ PRELOADED = {
     "counting": ("gpuprep.worker.witness", "gpuprep.worker.rehearsal"),
     "trusted": ("gpuprep.worker.running", "gpuprep.worker.stopwatch"),
 }
-"""What each kind of template imports before it forks; a module with a `rehearse` is asked to."""
+"""What each kind of template imports before it forks."""
 
 REQUEST_BYTES = 64 * 1024
 END_LIMIT_S = 5.0
@@ -62,9 +62,9 @@ def main(kind: str, control: int, owner: int) -> NoReturn:
         owner: an inherited socket; it closes when the process that started this one ends.
     """
     _become_reaper()
-    for module in [importlib.import_module(name) for name in PRELOADED[kind]]:
-        if rehearse := getattr(module, "rehearse", None):
-            rehearse()
+    for name in PRELOADED[kind]:
+        importlib.import_module(name)
+    _rehearse()
     worker.versions()
     # What is there now is never collected: a collector that touches it would copy its pages in every fork.
     gc.collect()
@@ -76,6 +76,11 @@ def main(kind: str, control: int, owner: int) -> NoReturn:
         _serve(socket.socket(fileno=control), ours)
     finally:
         os._exit(0)
+
+
+def _rehearse() -> None:
+    if module := sys.modules.get("gpuprep.worker.rehearsal"):
+        module.rehearse()
 
 
 def why_not_fork() -> str:
@@ -121,6 +126,8 @@ class Request:
     device: str
     nonce: str
     environment: Mapping[str, str]
+    is_early: bool
+    """It is not needed yet, and may use the time."""
     lifeline: socket.socket
     channel: int
     output: int
@@ -223,6 +230,9 @@ def _become_worker(request: Request) -> None:
     if random := sys.modules.get("numpy.random"):
         # Python's own generator does this by itself.
         random.seed()
+    if request.is_early:
+        # In a fork the first call copies the pages that it touches: a fifth of a quick check's time.
+        _rehearse()
     worker.main(request.channel, request.nonce, request.device, guardian, request.stacks)
 
 

@@ -101,7 +101,7 @@ def _config(block_m: int, block_n: int, num_warps: int, num_stages: int) -> trit
 # not every card has: the autotuner tries these on yours once, and drops what doesn't fit.
 _tuned_matmul_kernel = triton.autotune(
     configs=[_config(128, 256, 8, 4), _config(128, 256, 8, 3), _config(128, 128, 4, 3), _config(64, 128, 4, 2)],
-    key=["IS_ALIGNED"],
+    key=["M", "N", "K"],
 )(_matmul_kernel)
 
 
