@@ -1,7 +1,6 @@
 # expect: BANNED_CALL|INVALID|INCONCLUSIVE|SKIPPED
 # needs: gpu
 # layer: trace
-# open: a missing trace is a note in the report and no refusal
 # The library where the time is taken; and has the worker say that no tracer could be loaded, as it says where there
 # is none.
 

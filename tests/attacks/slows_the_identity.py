@@ -1,7 +1,6 @@
 # expect: INVALID|TOO_SLOW|INCONCLUSIVE
 # needs: gpu
 # layer: audit
-# open: the identity is timed while the learner's process may use the card, and nothing says how long it should have taken
 # The audit subtracts what an identity takes. So this one has a thread that keeps the card busy with a spin kernel
 # whenever the identity has its turn, and claims two thirds of its true time. The kernel runs one and a half times.
 
