@@ -196,7 +196,7 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
             Site("ex_03", ((A_PTRS3, A_PTRS3.replace("a_row_stride", "(a_row_stride + $k)")),), {"k": FEW}),
             Site("ex_03", ((B_PTRS3, B_PTRS3.replace("b_row_stride", "(b_row_stride + $k)")),), {"k": FEW}),
             Site("ex_03", ((OUT_PTRS3, OUT_PTRS3.replace("out_row_stride", "M")),)),
-            # The second tile along K is read from other elements of the input. A block of 64 leaves views no second tile.
+            # The second tile along K comes from other elements of the input; in blocks of 64, no view has a second one.
             Site("ex_03", (("a_ptrs += BLOCK_K * a_col_stride", "a_ptrs += BLOCK_K"),), expect=STRIDE, is_fixed=True),
             Site("ex_04", ((X_PTRS4, X_PTRS4.replace("x_row_stride", "n_cols")),)),
             Site("ex_04", ((X_PTRS4, X_PTRS4.replace("x_row_stride", "(x_row_stride + $k)")),), {"k": NEAR}),

@@ -311,6 +311,25 @@ def test_template_with_a_thread_refuses(
     assert [made.why_not for made in forks] == ["2 threads are running"]
 
 
+def test_borrower_of_a_pool_ends_its_workers_later(
+    curriculum: Curriculum, graded: Graded, own_pool: WarmPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a fork of the pool's owner a verdict waits for no worker's end; `settle` does, with forked and cold ones."""
+    own_pool.start("interpreted")
+    assert own_pool.wait_until_warm()
+    before = psutil.Process().num_fds()
+    own_pool.lend()
+    template = psutil.Process(own_pool.pids()["interpreted"])
+    assert graded(reference(curriculum), own_pool).outcome is Outcome.PROVISIONAL
+    own_pool.settle()
+    assert gone([child.pid for child in template.children(recursive=True)])
+    template.kill()
+    assert graded(reference(curriculum), own_pool).outcome is Outcome.PROVISIONAL
+    own_pool.settle()
+    # The owner's socket was let go of.
+    assert psutil.Process().num_fds() == before - 1
+
+
 @pytest.mark.parametrize("name", ["LD_LIBRARY_PATH", "LANG"])
 def test_what_a_fork_can_not_take_over_is_started_cold(
     own_pool: WarmPool, monkeypatch: pytest.MonkeyPatch, name: str

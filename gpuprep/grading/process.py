@@ -104,7 +104,7 @@ class WorkerProcess:
             with contextlib.suppress(WorkerDiedError, WorkerTimeoutError):
                 if self._birth.wait_until_born():
                     return self._answer(deadline)
-            self.stop()
+            self._clear_away()
             self._begin(lambda _nonce, _ends: None)
         return self._answer(deadline)
 
