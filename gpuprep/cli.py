@@ -314,7 +314,7 @@ def pool(
 ) -> None:
     """Keep torch and Triton loaded in the background: a check on a CPU then takes a fraction of a second.
 
-    `start` leaves it running until nothing was checked for ten minutes. Every `check` uses it while it runs.
+    `start` leaves it running until nothing was checked for ten minutes. Every `check` without `--require` uses it.
     """
     from gpuprep.grading import pool_client
     from gpuprep.render import machine, terminal
