@@ -9,8 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from gpuprep.exercise import Exercise
 from gpuprep.grading import pool_client
-from gpuprep.model import Exercise
 from gpuprep.practice.checking import Checked, Options, check_file, exit_code
 from gpuprep.practice.desk import Desk
 from gpuprep.render import machine, terminal

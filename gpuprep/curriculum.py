@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpuprep.errors import CurriculumError, UnknownExerciseError, UsageError
-from gpuprep.model import FIGURES, Exercise, Hint, Target
+from gpuprep.exercise import FIGURES, Exercise, Hint, Target
 from gpuprep.yaml_nodes import Value, compose, read_text, suggestion
 
 FILE_NAME = "curriculum.yaml"

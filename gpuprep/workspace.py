@@ -16,7 +16,7 @@ from typing import Any
 
 from gpuprep.curriculum import FILE_NAME, Curriculum, default_root
 from gpuprep.errors import CurriculumError, WorkspaceError
-from gpuprep.model import Exercise
+from gpuprep.exercise import Exercise
 
 STATE_FOLDER = ".gpuprep"
 FORMAT_VERSION = 1

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gpuprep.exercise import Exercise, Hint, Target
 from gpuprep.model import (
     Budget,
     Case,
     CaseResult,
     Diagnosis,
     Evidence,
-    Exercise,
-    Hint,
     Measurement,
     Outcome,
     Report,
     Sample,
     SourceLine,
-    Target,
     Tier,
     TierResult,
     Timing,

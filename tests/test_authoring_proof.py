@@ -14,8 +14,9 @@ from gpuprep.authoring.proof import Proof, ProofItem, prove
 from gpuprep.authoring.scaffold import scaffold
 from gpuprep.authoring.stubs import write_stubs
 from gpuprep.curriculum import Curriculum, load
+from gpuprep.exercise import Exercise
 from gpuprep.grading import session
-from gpuprep.model import Case, CaseResult, Exercise, Outcome, Report, Tier, TierResult, Timing
+from gpuprep.model import Case, CaseResult, Outcome, Report, Tier, TierResult, Timing
 
 YAML = """\
 version: 1

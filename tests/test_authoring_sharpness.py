@@ -11,9 +11,9 @@ import torch
 
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.sharpness import LOWER_MANTISSA_BITS, SEEDS, Sharpness, lower, sharpness
+from gpuprep.exercise import Exercise
 from gpuprep.grader import Case, Draw, ErrorModel, Expected, Grader
 from gpuprep.grading.loading import load_grader
-from gpuprep.model import Exercise
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 ONE_SEED = (5,)

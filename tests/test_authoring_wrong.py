@@ -10,7 +10,8 @@ from gpuprep import curriculum as curricula
 from gpuprep.authoring.wrong import expected_outcomes, wrong_files
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
-from gpuprep.model import Exercise, Outcome
+from gpuprep.exercise import Exercise
+from gpuprep.model import Outcome
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 FILES = [path for exercise in CURRICULUM.exercises for path in wrong_files(CURRICULUM, exercise)]

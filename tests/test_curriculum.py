@@ -10,7 +10,7 @@ from gpuprep import curriculum as curriculum_module
 from gpuprep import yaml_nodes
 from gpuprep.curriculum import Curriculum, default_root, load, parse
 from gpuprep.errors import CurriculumError, UnknownExerciseError, UsageError
-from gpuprep.model import Hint, Target
+from gpuprep.exercise import Hint, Target
 
 HEAD = """\
 version: 1

@@ -9,8 +9,9 @@ import pytest
 
 from gpuprep import curriculum as curricula
 from gpuprep.curriculum import Curriculum
+from gpuprep.exercise import Exercise
 from gpuprep.grading.session import check
-from gpuprep.model import Exercise, Outcome, Report
+from gpuprep.model import Outcome, Report
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 FLOORS = {

@@ -7,19 +7,9 @@ from typing import Any
 
 import pytest
 
+from gpuprep.exercise import Target
 from gpuprep.grading.verdict import Graded, Stop, report_of
-from gpuprep.model import (
-    Case,
-    CaseResult,
-    Evidence,
-    Measurement,
-    Outcome,
-    Report,
-    SourceLine,
-    Target,
-    Tier,
-    Timing,
-)
+from gpuprep.model import Case, CaseResult, Evidence, Measurement, Outcome, Report, SourceLine, Tier, Timing
 
 IDENTITY = {"exercise_id": "ex_01", "path": "x.py", "versions": {"gpuprep": "1"}}
 ALL_TIERS = frozenset(Tier)

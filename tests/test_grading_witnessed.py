@@ -14,6 +14,7 @@ import torch
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.wrong import expected_outcomes
 from gpuprep.curriculum import Curriculum
+from gpuprep.exercise import Exercise
 from gpuprep.grader import Budget, Case, ErrorModel, Expected, Grader
 from gpuprep.grading import session
 from gpuprep.grading.answers import Asked
@@ -21,7 +22,7 @@ from gpuprep.grading.loading import load_grader
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.session import check
 from gpuprep.grading.witnessed import unseen, witnessed_result
-from gpuprep.model import CaseResult, Evidence, Exercise, Outcome, Report, Tier
+from gpuprep.model import CaseResult, Evidence, Outcome, Report, Tier
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n"

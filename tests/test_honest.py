@@ -10,8 +10,9 @@ import pytest
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.honest import Honest, honest_files, judge_honest
 from gpuprep.curriculum import Curriculum
+from gpuprep.exercise import Exercise
 from gpuprep.grading.pool import WarmPool
-from gpuprep.model import Exercise, Outcome
+from gpuprep.model import Outcome
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 FILES = honest_files(CURRICULUM)

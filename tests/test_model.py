@@ -14,18 +14,17 @@ import pytest
 from sample_reports import BUDGETS, CORRECT, CORRECT_TIER, NO_SPEED, WORK, WORK_CASE, WORK_TIER, WORKED
 
 from gpuprep import curriculum as curricula
+from gpuprep.exercise import Exercise, Target
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.model import (
     Budget,
     Case,
     CaseResult,
     Diagnosis,
-    Exercise,
     Measurement,
     Outcome,
     Report,
     Sample,
-    Target,
     Tier,
     TierResult,
     Timing,

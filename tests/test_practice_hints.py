@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gpuprep.errors import CurriculumError
-from gpuprep.model import Exercise, Hint
+from gpuprep.exercise import Exercise, Hint
 from gpuprep.practice.hints import HintShown, next_hint
 from gpuprep.progress import Progress
 

@@ -14,7 +14,8 @@ import pytest
 
 from gpuprep.curriculum import Curriculum, Module
 from gpuprep.errors import GpuprepError, GraderFaultError, WorkspaceError
-from gpuprep.model import Case, CaseResult, Exercise, Hint, Outcome, Report, Tier
+from gpuprep.exercise import Exercise, Hint
+from gpuprep.model import Case, CaseResult, Outcome, Report, Tier
 from gpuprep.practice.repro import ReproScript, repro
 from gpuprep.practice.repro_script import ReproFacts, script_text
 from gpuprep.progress import Progress

@@ -11,7 +11,8 @@ import pytest
 from gpuprep import curriculum as curriculum_module
 from gpuprep.curriculum import Curriculum, Module
 from gpuprep.errors import CurriculumError, GpuprepError, ProgressError
-from gpuprep.model import Case, CaseResult, Exercise, Hint, Outcome, Report
+from gpuprep.exercise import Exercise, Hint
+from gpuprep.model import Case, CaseResult, Outcome, Report
 from gpuprep.practice.solutions import solution, without_markers
 from gpuprep.progress import Progress
 

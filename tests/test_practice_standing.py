@@ -8,19 +8,8 @@ from pathlib import Path
 import pytest
 
 from gpuprep.curriculum import Curriculum, Module, Plan, PlanEntry
-from gpuprep.model import (
-    Case,
-    CaseResult,
-    Exercise,
-    Hint,
-    Measurement,
-    Outcome,
-    Report,
-    Target,
-    Tier,
-    TierResult,
-    Timing,
-)
+from gpuprep.exercise import Exercise, Hint, Target
+from gpuprep.model import Case, CaseResult, Measurement, Outcome, Report, Tier, TierResult, Timing
 from gpuprep.practice.standing import Standing, Tally, current, overview, standings
 from gpuprep.progress import Progress
 

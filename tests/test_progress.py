@@ -18,7 +18,8 @@ import pytest
 
 from gpuprep import progress as progress_module
 from gpuprep.errors import ProgressError
-from gpuprep.model import Case, CaseResult, Measurement, Outcome, Report, Sample, Target, Tier, TierResult, Timing
+from gpuprep.exercise import Target
+from gpuprep.model import Case, CaseResult, Measurement, Outcome, Report, Sample, Tier, TierResult, Timing
 from gpuprep.progress import Progress
 
 PACKAGE_PARENT = Path(progress_module.__file__).resolve().parents[1]

@@ -10,7 +10,8 @@ import sample_reports as samples
 from golden_files import assert_golden
 
 from gpuprep.curriculum import Curriculum, Module
-from gpuprep.model import Exercise, Outcome, Target
+from gpuprep.exercise import Exercise, Target
+from gpuprep.model import Outcome
 from gpuprep.practice.standing import Overview, Standing, Tally
 from gpuprep.render import machine
 from gpuprep.render.overview import list_page, next_page, progress_page

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from gpuprep.authoring.wrong import expected_outcomes
 from gpuprep.curriculum import Curriculum
-from gpuprep.model import Exercise, Outcome
+from gpuprep.exercise import Exercise
+from gpuprep.model import Outcome
 
 if TYPE_CHECKING:
     from gpuprep.grading.pool import WarmPool

@@ -15,7 +15,8 @@ from gpuprep.authoring.stubs import write_stubs
 from gpuprep.authoring.wrong import expected_outcomes, wrong_files
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError, GpuprepError
-from gpuprep.model import Exercise, Outcome, Report, Tier
+from gpuprep.exercise import Exercise
+from gpuprep.model import Outcome, Report, Tier
 
 OnEvent = Callable[[str], None]
 Grade = Callable[[Exercise, Path], Report]

@@ -8,7 +8,7 @@ from pathlib import Path
 from gpuprep.authoring.stubs import StubResult, StubStatus
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
-from gpuprep.model import Exercise, Target
+from gpuprep.exercise import Exercise, Target
 from gpuprep.workspace import write_atomically
 
 FILE_NAME = "README.md"

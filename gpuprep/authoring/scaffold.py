@@ -14,7 +14,7 @@ import yaml
 from gpuprep.authoring.stubs import make_stub
 from gpuprep.curriculum import EXERCISE_ID, FILE_NAME, FILE_PART, Curriculum, parse
 from gpuprep.errors import CurriculumError, UsageError
-from gpuprep.model import Exercise
+from gpuprep.exercise import Exercise
 from gpuprep.workspace import write_atomically
 from gpuprep.yaml_nodes import Value, compose, read_text, suggestion
 

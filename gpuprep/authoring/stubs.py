@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
-from gpuprep.model import Exercise
+from gpuprep.exercise import Exercise
 from gpuprep.workspace import write_atomically
 
 _COMMENT = {".py": "#", ".cu": "//"}

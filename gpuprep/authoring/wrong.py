@@ -7,7 +7,8 @@ from pathlib import Path
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
-from gpuprep.model import Exercise, Outcome
+from gpuprep.exercise import Exercise
+from gpuprep.model import Outcome
 
 _EXPECT = re.compile(r"^\s*(?:#|//)\s*(expect|expect-gpu):\s*([A-Z_]+(?:\s*\|\s*[A-Z_]+)*)\s*$")
 _HEADER_LINES = 3

@@ -7,8 +7,9 @@ import importlib.util
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError
+from gpuprep.exercise import Exercise
 from gpuprep.grader import Grader
-from gpuprep.model import Case, Exercise
+from gpuprep.model import Case
 
 
 def load_grader(curriculum: Curriculum, exercise: Exercise) -> Grader:

@@ -19,10 +19,11 @@ import gpuprep
 from gpuprep import errors
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError, WorkspaceError
+from gpuprep.exercise import Exercise
 from gpuprep.grading import pool_address
 from gpuprep.grading.pool_line import Line, Message, dial
 from gpuprep.grading.reports import report_from
-from gpuprep.model import Exercise, Report
+from gpuprep.model import Report
 
 IDLE_S = 600.0
 """A pool that was asked nothing for so long ends."""

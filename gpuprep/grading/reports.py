@@ -13,7 +13,8 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any, TypeVar
 
-from gpuprep.model import REPORT_VERSION, Exercise, Report
+from gpuprep.exercise import Exercise
+from gpuprep.model import REPORT_VERSION, Report
 
 Made = TypeVar("Made")
 

@@ -18,6 +18,7 @@ from typing import Any
 import gpuprep
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError, GraderFaultError, UsageError, WorkspaceError
+from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.loading import case_seed, load_grader
@@ -27,7 +28,7 @@ from gpuprep.grading.signature import signature_problem
 from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.grading.witnessed import SEED_STEP, Call, witnessed_result
 from gpuprep.grading.work import budget_fault
-from gpuprep.model import Case, CaseResult, Evidence, Exercise, Outcome, Report, SourceLine, Tier, Timing
+from gpuprep.model import Case, CaseResult, Evidence, Outcome, Report, SourceLine, Tier, Timing
 from gpuprep.unstarted import is_unstarted
 
 DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0, "witness": 30.0}

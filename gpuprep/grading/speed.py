@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.device_memory import DeviceMemoryError
+from gpuprep.exercise import Exercise, Target
 from gpuprep.grader import Draw
 from gpuprep.grading.answers import Asked, raised
 from gpuprep.grading.audit import Audited, Auditor, buffered
 from gpuprep.grading.ceilings import SPACING_S, Ceilings, calibrate
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_lock, card_state, held_still
-from gpuprep.model import CaseResult, Exercise, Measurement, Outcome, Target, Timing
+from gpuprep.model import CaseResult, Measurement, Outcome, Timing
 from gpuprep.worker.timing import is_steady, median_interval, sample_ms
 
 if TYPE_CHECKING:

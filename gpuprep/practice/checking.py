@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.errors import GraderFaultError, ProgressError, WorkspaceError
-from gpuprep.model import Evidence, Exercise, Outcome, Report, Tier
+from gpuprep.exercise import Exercise
+from gpuprep.model import Evidence, Outcome, Report, Tier
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from pathlib import Path
 from gpuprep import curriculum, workspace
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import UsageError, WorkspaceError
-from gpuprep.model import Exercise
+from gpuprep.exercise import Exercise
 from gpuprep.practice.standing import Overview, overview
 from gpuprep.progress import Progress
 from gpuprep.workspace import Workspace

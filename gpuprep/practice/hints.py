@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.errors import CurriculumError
-from gpuprep.model import Exercise
+from gpuprep.exercise import Exercise
 
 if TYPE_CHECKING:
     from gpuprep.progress import Progress

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.errors import GpuprepError, GraderFaultError
-from gpuprep.model import Case, Exercise, Outcome, Tier
+from gpuprep.exercise import Exercise
+from gpuprep.model import Case, Outcome, Tier
 from gpuprep.practice.repro_script import ReproFacts, script_text
 
 if TYPE_CHECKING:

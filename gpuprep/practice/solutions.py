@@ -10,7 +10,7 @@ from gpuprep.errors import CurriculumError, GpuprepError
 
 if TYPE_CHECKING:
     from gpuprep.curriculum import Curriculum
-    from gpuprep.model import Exercise
+    from gpuprep.exercise import Exercise
     from gpuprep.progress import Progress
 
 _COMMENT_SIGNS = ("#", "//")

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuprep.model import Exercise, Outcome
+from gpuprep.exercise import Exercise
+from gpuprep.model import Outcome
 
 if TYPE_CHECKING:
     from gpuprep.curriculum import Curriculum

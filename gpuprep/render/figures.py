@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Target, Tier, TierResult, Work
+from gpuprep.exercise import Target
+from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Tier, TierResult, Work
 from gpuprep.render.layout import HARD_SPACE, counted, grouped
 
 SECTOR_BYTES = 32

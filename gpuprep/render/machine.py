@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.model import Exercise, Report
+from gpuprep.exercise import Exercise
+from gpuprep.model import Report
 from gpuprep.render.overview import goals
 
 if TYPE_CHECKING:

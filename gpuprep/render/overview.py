@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuprep.model import Exercise
+from gpuprep.exercise import Exercise
 from gpuprep.render.figures import goal
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part, counted
 from gpuprep.render.marks import mark

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from gpuprep.model import CaseResult, Exercise, Outcome, Report, SourceLine, Tier
+from gpuprep.exercise import Exercise
+from gpuprep.model import CaseResult, Outcome, Report, SourceLine, Tier
 from gpuprep.render.figures import counted_figure, tier_lines, wanted
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part, clean, counted, grouped
 from gpuprep.render.marks import mark

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from gpuprep.model import Exercise, Outcome
+from gpuprep.exercise import Exercise
+from gpuprep.model import Outcome
 
 
 class Standing(Protocol):

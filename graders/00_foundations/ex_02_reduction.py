@@ -21,7 +21,7 @@ class Reduction(Grader):
             *cases_along("n", (0, 33, 1025), dtype="float16"),
             Case({"n": 1023, "dtype": "float32", "layout": "offset"}),
             Case({"n": larger, "dtype": "float32", "distribution": "cancel"}),
-            *(Case({"n": n, "dtype": "float16", "distribution": "cancel"}) for n in (31, 4097, larger, 33001, 49001)),
+            *(Case({"n": n, "dtype": "float16", "distribution": "cancel"}) for n in (31, 4097, larger, 24001)),
             *(Case({"n": 1025, "dtype": "float32", "distribution": kind}) for kind in ("offset", "wide", "heavy")),
             Case({"n": 2**18, "dtype": "float32"}, tier=Tier.WORK),
             # Far above zero: where values cancel, a sum that leaves out every thousandth one still looks right.

@@ -1,0 +1,61 @@
+"""What `curriculum.yaml` says of an exercise: frozen, standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FIGURES = ("share_of_copy", "share_of_matmul", "times_eager")
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One step of help. `diagnoses` names the diagnosis ids that this hint answers, if any."""
+
+    text: str
+    diagnoses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure of the speed tier and the values that pass and that are gold.
+
+    `figure` is one of FIGURES: `share_of_copy` and `share_of_matmul` are shares of ceilings measured on this card,
+    `times_eager` is torch's time divided by the learner's.
+    """
+
+    figure: str
+    pass_at: float
+    gold_at: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.figure not in FIGURES:
+            raise ValueError(f"unknown figure {self.figure!r}; one of {', '.join(FIGURES)}")
+        if self.pass_at <= 0 or (self.gold_at is not None and self.gold_at < self.pass_at):
+            raise ValueError(f"{self.figure}: need 0 < pass ≤ gold, have pass {self.pass_at}, gold {self.gold_at}")
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One entry of `curriculum.yaml`. Everything else about an exercise is derived from its id, name and module."""
+
+    id: str
+    """`ex_01`; never changes, never reused."""
+    name: str
+    """`vector_add`: the rest of the file name."""
+    title: str
+    module: str
+    """`00_foundations`."""
+    language: str
+    """triton, cuda, pytorch, distributed or python."""
+    summary: str
+    """One line: what is implemented."""
+    minutes: int
+    hints: tuple[Hint, ...]
+    targets: tuple[Target, ...] = ()
+    needs: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+
+    @property
+    def slug(self) -> str:
+        """`ex_01_vector_add`."""
+        return f"{self.id}_{self.name}"
