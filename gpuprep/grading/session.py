@@ -10,14 +10,14 @@ import random
 import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import gpuprep
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import GpuprepError, GraderFaultError, UsageError, WorkspaceError
+from gpuprep.errors import GpuprepError, GraderFaultError, UsageError
 from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Answer, Asked, result_of
@@ -25,11 +25,11 @@ from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from gpuprep.grading.signature import signature_problem
+from gpuprep.grading.sources import are_unstarted, read_sources
 from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.grading.witnessed import SEED_STEP, Call, witnessed_result
 from gpuprep.grading.work import budget_fault
 from gpuprep.model import Case, CaseResult, Evidence, Outcome, Report, SourceLine, Tier, Timing
-from gpuprep.unstarted import is_unstarted
 
 DEFAULT_LIMIT_S = {"cpu": 30.0, "cuda": 180.0, "witness": 30.0}
 """How long a learner's code may run in all, by device; on a card with its compiling; as `witness` each time."""
@@ -74,7 +74,7 @@ def check(
     started = time.monotonic()
     # Lines are shown beside faults; the file may have changed since an earlier check in this process.
     linecache.checkcache(str(path))
-    sources = _read_sources(exercise, curriculum.sources(path))
+    sources = read_sources(exercise, curriculum.sources(path))
     identity: dict[str, Any] = {
         "exercise_id": exercise.id,
         "path": str(path),
@@ -82,31 +82,12 @@ def check(
         "exercise_hash": curriculum.exercise_hash(exercise),
         "versions": {"gpuprep": gpuprep.__version__},
     }
-    if _is_unstarted(curriculum, exercise, sources):
+    if are_unstarted(curriculum, exercise, sources):
         return Report(
             outcome=Outcome.NOT_STARTED, message="the stub has not been changed yet", **identity
         ).with_elapsed(time.monotonic() - started)
     session = _Session(exercise, curriculum, path, device, timeout_s, on_event or (lambda _: None), pool, witnessed)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
-
-
-def _read_sources(exercise: Exercise, paths: Iterable[Path]) -> dict[Path, bytes]:
-    try:
-        return {path: path.read_bytes() for path in paths}
-    except OSError as error:
-        raise WorkspaceError(
-            f"{exercise.id}: {error.filename} can't be read: {error.strerror}", next_step=f"gpuprep reset {exercise.id}"
-        ) from error
-
-
-def _is_unstarted(curriculum: Curriculum, exercise: Exercise, sources: dict[Path, bytes]) -> bool:
-    def same(source: Path, data: bytes) -> bool:
-        stub = curriculum.stub_path(exercise).with_suffix(source.suffix)
-        return stub.is_file() and is_unstarted(
-            stub.read_text(encoding="utf-8"), data.decode("utf-8", errors="replace"), source.suffix
-        )
-
-    return bool(sources) and all(same(source, data) for source, data in sources.items())
 
 
 class _StopGradingError(Exception):
