@@ -8,7 +8,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Runs the command, then leaves without tearing torch down, which takes a quarter of a second for nothing."""
+    """Runs the command, then leaves without tearing anything down: with torch that takes a quarter of a second."""
     if sys.argv[1:2] == ["check"]:
         from gpuprep.practice.ahead import call_ahead
 
@@ -19,7 +19,7 @@ def main() -> NoReturn:
     try:
         cli.main()
     except SystemExit as ending:
-        if "torch" not in sys.modules or not isinstance(ending.code, int):
+        if not isinstance(ending.code, int):
             raise
         sys.stdout.flush()
         sys.stderr.flush()
