@@ -29,6 +29,10 @@ from gpuprep.workspace import Workspace
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+# Many processes that wait for each other: on a busy machine they take minutes.
+pytestmark = pytest.mark.soak
+
+
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A runtime folder of these tests' own, so that they never meet a pool that somebody works with."""

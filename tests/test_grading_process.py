@@ -388,6 +388,7 @@ def test_killed_trusted_side_takes_the_worker_along() -> None:
     assert soon(lambda: is_gone(pid))
 
 
+@pytest.mark.soak
 def test_ctrl_c_leaves_no_process(learner: Callable[[str], Path]) -> None:
     """An interrupted check ends at once, and its worker with it, an endless loop notwithstanding."""
     path = learner("def add(x, y):\n    while True:\n        pass\n")
