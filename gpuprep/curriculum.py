@@ -263,14 +263,39 @@ def _hint(value: Value) -> Hint:
 
 
 def _targets(value: Value) -> tuple[Target, ...]:
+    """Targets by figure, or by operation and then by figure."""
+    entries = value.entries()
+    operations = [key for key, content in entries if _is_operation(key, content)]
+    if not operations:
+        return _figures(value)
+    if len(operations) < len(entries):
+        raise operations[0].fault("name operations here, or figures, not both")
+    return tuple(target for key, figures in entries for target in _figures(figures, _operation(key)))
+
+
+def _is_operation(key: Value, content: Value) -> bool:
+    # By what it holds: a figure's name that is misspelt must be refused, not taken for an operation's.
+    if key.text() in FIGURES or not content.is_mapping:
+        return False
+    inner = content.entries()
+    return all(value.is_mapping for _, value in inner) or any(name.text() in FIGURES for name, _ in inner)
+
+
+def _operation(key: Value) -> str:
+    return _matching(key, FILE_PART, "lower-case letters, digits and _")
+
+
+def _figures(value: Value, of: str = "") -> tuple[Target, ...]:
     targets = []
     for figure, target in value.fields(optional=FIGURES).items():
         fields = target.fields(("pass",), ("gold",))
         gold = fields["gold"].number() if "gold" in fields else None
         try:
-            targets.append(Target(figure, fields["pass"].number(), gold))
+            targets.append(Target(figure, fields["pass"].number(), gold, of))
         except ValueError as error:
             raise target.fault(str(error)) from error
+    if of and not targets:
+        raise value.fault(f"no target for {of}; known here: {', '.join(FIGURES)}")
     return tuple(targets)
 
 

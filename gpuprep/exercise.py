@@ -26,6 +26,8 @@ class Target:
     figure: str
     pass_at: float
     gold_at: float | None = None
+    of: str = ""
+    """The operation that it is a figure of (`Case.op`), where an exercise has several that are timed apart."""
 
     def __post_init__(self) -> None:
         if self.figure not in FIGURES:

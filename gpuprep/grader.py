@@ -231,8 +231,9 @@ class Grader(ABC):
 
         Work cases (`tier=Tier.WORK`) have aligned shapes, run on the CPU, and are held against `budgets`; speed cases
         (`tier=Tier.SPEED`) have `devices=("cuda",)`, and the first one that fits the card's free memory is timed, so
-        put the largest first. Together the cases that run on a CPU should launch at most some 200 programs of a usual
-        solution.
+        put the largest first. Where an exercise has several operations, the parameter `op` says which one a case calls;
+        then one case of each is timed, against the targets that `curriculum.yaml` has for that operation. Together the
+        cases that run on a CPU should launch at most some 200 programs of a usual solution.
         """
 
     @abstractmethod
@@ -262,6 +263,10 @@ class Grader(ABC):
     def budgets(self, case: Case) -> tuple[Budget, ...]:  # noqa: ARG002  overridden where work is counted
         """Bounds on the counted work of a work case."""
         return ()
+
+    def uses_kernels(self, case: Case) -> bool:  # noqa: ARG002  overridden where some cases launch nothing
+        """False where a case asks for what plain Python works out: then there is nothing to witness."""
+        return True
 
     def traffic(self, case: Case) -> Traffic:
         """The least that a speed case moves and computes.

@@ -6,78 +6,26 @@ Units are suffixes (`_ms`, `_bytes`, `_gb_per_s`); GB is 10⁹ bytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
 from gpuprep.exercise import Target
+from gpuprep.outcome import Outcome as Outcome  # a noun of grading like those below
+from gpuprep.outcome import Tier as Tier
+from gpuprep.work import Budget as Budget
+from gpuprep.work import Evidence as Evidence
+from gpuprep.work import Work as Work
 
 Scalar = int | float | str | bool
-
-
-class Outcome(StrEnum):
-    """What became of a check. The order is the precedence: of several that apply, the first one wins."""
-
-    GRADER_FAULT = "GRADER_FAULT"
-    NOT_STARTED = "NOT_STARTED"
-    COMPILE_FAILED = "COMPILE_FAILED"
-    WRONG_SIGNATURE = "WRONG_SIGNATURE"
-    RAISED = "RAISED"
-    CRASHED = "CRASHED"
-    DEADLOCK = "DEADLOCK"
-    TIMED_OUT = "TIMED_OUT"
-    OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
-    MISALIGNED = "MISALIGNED"
-    BAD_SYNC = "BAD_SYNC"
-    RACE = "RACE"
-    WRONG_SHAPE = "WRONG_SHAPE"
-    WRONG_DTYPE = "WRONG_DTYPE"
-    WRONG_STRIDES = "WRONG_STRIDES"
-    ALIASED_INPUT = "ALIASED_INPUT"
-    MUTATED_INPUT = "MUTATED_INPUT"
-    BANNED_CALL = "BANNED_CALL"
-    WRONG_VALUES = "WRONG_VALUES"
-    TOO_MUCH_WORK = "TOO_MUCH_WORK"
-    INVALID = "INVALID"
-    TOO_SLOW = "TOO_SLOW"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    SKIPPED = "SKIPPED"
-    PROVISIONAL = "PROVISIONAL"
-    PASSED = "PASSED"
-
-    @property
-    def precedence(self) -> int:
-        """0 for the outcome that hides all others."""
-        return _PRECEDENCE[self]
-
-    @property
-    def is_pass(self) -> bool:
-        """True for PASSED and PROVISIONAL, which alone let a learner go on."""
-        return self in (Outcome.PASSED, Outcome.PROVISIONAL)
-
-    @property
-    def is_failure(self) -> bool:
-        """True where the learner's code was judged and found wanting."""
-        return not self.is_pass and self not in (Outcome.SKIPPED, Outcome.INCONCLUSIVE, Outcome.GRADER_FAULT)
-
-
-_PRECEDENCE = {outcome: place for place, outcome in enumerate(Outcome)}
-
-
-class Tier(StrEnum):
-    """The three questions of a verdict."""
-
-    CORRECT = "correct"
-    WORK = "work"
-    SPEED = "speed"
 
 
 @dataclass(frozen=True)
 class Case:
     """One set of arguments to grade with, as data: symbolic axes, a dtype and how the inputs are made.
 
-    `params` holds the axes (`n`, `M`, …), `dtype`, and optionally `distribution` and `layout` (see `grader.Draw`).
+    `params` holds the axes (`n`, `M`, …), `dtype`, and optionally `distribution` and `layout` (see `grader.Draw`), and
+    `op` where an exercise has several operations.
     """
 
     params: Mapping[str, Scalar]
@@ -87,9 +35,14 @@ class Case:
     @property
     def name(self) -> str:
         """`n=1025 float32 offset`: what the terminal shows; unique within an exercise."""
-        axes = [f"{key}={value}" for key, value in self.params.items() if key not in _UNNAMED]
+        axes = [f"{key}={value}" for key, value in self.params.items() if key not in ("op", *_UNNAMED)]
         words = [str(self.params[key]) for key in _UNNAMED if self.params.get(key) not in (None, *_PLAIN)]
-        return " ".join([*axes, *words])
+        return " ".join([*([self.op] if self.op else []), *axes, *words])
+
+    @property
+    def op(self) -> str:
+        """Which of several operations it calls; empty where the exercise has one. Each is timed for itself."""
+        return str(self.params.get("op", ""))
 
     def __getitem__(self, key: str) -> Any:
         return self.params[key]
@@ -130,49 +83,11 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Work:
-    """Counted work of one call. Bytes count unmasked lanes only; a sector is 32 bytes."""
+class Remark:
+    """Something that was noticed and decides nothing: a warning, or a note."""
 
-    bytes_loaded: int = 0
-    bytes_stored: int = 0
-    sectors_loaded: int = 0
-    sectors_stored: int = 0
-    launches: int = 0
-    programs: int = 0
-    dot_flops: int = 0
-
-    @property
-    def bytes_moved(self) -> int:
-        """Loaded plus stored."""
-        return self.bytes_loaded + self.bytes_stored
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much of one figure of `Work` a call may use, and the least that any honest solution needs.
-
-    Counting less than `least` means that something other than the kernel did the work.
-    """
-
-    figure: str
-    """A field of `Work`, or `bytes_moved`."""
-    least: int
-    most: int
-    why: str
-    """How the bound comes about, in symbols: `3·n·itemsize`."""
-
-    def __post_init__(self) -> None:
-        if self.figure not in (*Work.__dataclass_fields__, "bytes_moved"):
-            raise ValueError(f"Work has no figure {self.figure!r}")
-        if not 0 <= self.least <= self.most:
-            raise ValueError(f"{self.figure}: need 0 ≤ least ≤ most, have {self.least} and {self.most}")
-
-
-class Evidence(StrEnum):
-    """Who counted the work."""
-
-    SELF_REPORTED = "self-reported"
-    WITNESSED = "witnessed"
+    text: str
+    where: SourceLine | None = None
 
 
 @dataclass(frozen=True)
@@ -190,6 +105,7 @@ class CaseResult:
     n_total: int = 0
     work: Work | None = None
     budgets: tuple[Budget, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     def __post_init__(self) -> None:
         if self.outcome.is_pass and (self.samples or self.n_wrong or self.diagnosis):
@@ -228,6 +144,12 @@ class Measurement:
         return self.target.gold_at is not None and self.value >= self.target.gold_at
 
 
+def _are_gold(figures: Iterable[Measurement]) -> bool:
+    """True when every figure that has a gold target reached it, and there is one."""
+    gold = [figure.is_gold for figure in figures if figure.target.gold_at is not None]
+    return bool(gold) and all(gold)
+
+
 @dataclass(frozen=True)
 class CardState:
     """What the driver said of the card right after a measurement; None where it would not say."""
@@ -242,13 +164,18 @@ class CardState:
     """Reasons for clocks below the highest, a power cap among them."""
     is_spoiled: bool = False
     """True when the card was protecting itself from heat or a fault: no figure holds then."""
-    strangers: int | None = None
+    strangers: tuple[str, ...] | None = None
     """Processes of others that kept the card busy."""
+
+    @property
+    def spoils(self) -> bool:
+        """True when the card slowed itself down or worked for others: no figure holds."""
+        return self.is_spoiled or bool(self.strangers)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The timed case: the learner's time a call and the figures that follow from it."""
+    """One timed case: the learner's time a call and the figures that follow from it."""
 
     case: Case
     device: str
@@ -268,6 +195,21 @@ class Timing:
     def __post_init__(self) -> None:
         if not 0 < self.low_ms <= self.median_ms <= self.high_ms:
             raise ValueError(f"need 0 < low ≤ median ≤ high, have {self.low_ms}, {self.median_ms}, {self.high_ms}")
+        if strange := [figure.target.of for figure in self.figures if figure.target.of != self.case.op]:
+            raise ValueError(f"{self.case.name}: a figure of {strange[0]!r}")
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of its figures; without one every time will do. INCONCLUSIVE where the card spoilt them all."""
+        if self.card is not None and self.card.spoils:
+            return Outcome.INCONCLUSIVE
+        found = [Outcome.PASSED, *(figure.outcome for figure in self.figures)]
+        return min(found, key=lambda outcome: outcome.precedence)
+
+    @property
+    def is_gold(self) -> bool:
+        """True when it passes, and every figure with a gold target reached it."""
+        return self.outcome is Outcome.PASSED and _are_gold(self.figures)
 
     @property
     def audited(self) -> bool:
@@ -291,7 +233,7 @@ class TierResult:
             raise ValueError(f"{self.tier}: a tier is never provisional, only a report is")
 
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -302,7 +244,8 @@ class Report:
     outcome: Outcome
     tiers: tuple[TierResult, ...] = ()
     cases: tuple[CaseResult, ...] = ()
-    timing: Timing | None = None
+    timings: tuple[Timing, ...] = ()
+    """One for each operation that was timed."""
     message: str = ""
     """For outcomes that come before any case ran: what is wrong, in a sentence."""
     where: SourceLine | None = None
@@ -333,8 +276,10 @@ class Report:
         speed_skipped = speed is not None and speed.outcome is Outcome.SKIPPED
         if self.outcome is Outcome.PASSED and speed_skipped:
             raise ValueError(f"{self.exercise_id}: PASSED while speed was not graded; that is PROVISIONAL")
-        if self.timing is not None and failed:
+        if self.timings and failed:
             raise ValueError(f"{self.exercise_id}: a time without correct outputs")
+        if len({timing.case.op for timing in self.timings}) < len(self.timings):
+            raise ValueError(f"{self.exercise_id}: an operation that was timed twice")
         if not self.outcome.is_pass and not failed and not self.message:
             raise ValueError(f"{self.exercise_id}: {self.outcome} without a failed case or a message")
 
@@ -352,9 +297,8 @@ class Report:
     @property
     def is_gold(self) -> bool:
         """True when the check passed and every timed figure with a gold target reached it."""
-        figures = self.timing.figures if self.timing else ()
-        gold = [figure.is_gold for figure in figures if figure.target.gold_at is not None]
-        return self.outcome is Outcome.PASSED and bool(gold) and all(gold)
+        figures = [figure for timing in self.timings for figure in timing.figures]
+        return self.outcome is Outcome.PASSED and _are_gold(figures)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts, lists and scalars, with the format's version first; `first_failure` is a place in `cases`."""

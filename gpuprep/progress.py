@@ -65,7 +65,7 @@ class Attempt:
     is_gold: bool
     elapsed_s: float
     report: dict[str, Any]
-    """The whole `Report.as_dict()`, as JSON gives it back."""
+    """The whole `Report.as_dict()`, as JSON gives it back. Of the version that it names: it is read key by key."""
 
 
 class Progress:
@@ -101,8 +101,11 @@ class Progress:
         Raises:
             ProgressError: the file can't be written, is damaged, or was written by a newer gpuprep.
         """
-        figures = report.timing.figures if report.timing else ()
-        named = [{"figure": f.target.figure, "value": f.value, "low": f.low, "high": f.high} for f in figures]
+        figures = [figure for timing in report.timings for figure in timing.figures]
+        named = [
+            {"of": f.target.of, "figure": f.target.figure, "value": f.value, "low": f.low, "high": f.high}
+            for f in figures
+        ]
         values = (
             report.exercise_id,
             report.outcome.value,

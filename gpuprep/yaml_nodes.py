@@ -72,6 +72,11 @@ class Value:
         """True where `text` would find a string."""
         return bool(self.node.tag == _TAG + "str")
 
+    @property
+    def is_mapping(self) -> bool:
+        """True where `fields` and `entries` would find keys."""
+        return isinstance(self.node, yaml.MappingNode)
+
     def items(self) -> list[Value]:
         """The values of a list."""
         if not isinstance(self.node, yaml.SequenceNode):

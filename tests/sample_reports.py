@@ -80,8 +80,31 @@ def timed(value: float = 0.981, gold_at: float | None = 0.95) -> Report:
         figure.outcome,
         (CORRECT_TIER, WORK_TIER, TierResult(Tier.SPEED, figure.outcome)),
         (*CORRECT, WORKED),
-        timing,
+        (timing,),
         message=messages.get(figure.outcome, ""),
+        path=PATH,
+        device="NVIDIA H200",
+    )
+
+
+def timed_apart(add: float = 0.981, total: float = 0.61, reason: str = "") -> Report:
+    """A report with two operations that were timed, each with its own targets; the outcome is the worse one's."""
+    timings = []
+    for op, value, pass_at in (("add", add, 0.85), ("total", total, 0.70)):
+        case = Case({"op": op, "n": 2**28, "dtype": "float32"}, tier=Tier.SPEED, devices=("cuda",))
+        target = Target("share_of_copy", pass_at, 0.95, of=op)
+        figure = Measurement(target, value, value - 0.003, value + 0.003, "4.23 of 4.31 TB/s")
+        median_ms, low_ms, high_ms = (0.752, 0.750, 0.755) if op == "add" else (0.251, 0.250, 0.252)
+        timings.append(Timing(case, "NVIDIA H200", median_ms, low_ms, high_ms, 200, (figure,), net_ms=median_ms))
+    worst = min((timing.outcome for timing in timings), key=lambda outcome: outcome.precedence)
+    speed = TierResult(Tier.SPEED, Outcome.SKIPPED if reason else worst, reason)
+    return Report(
+        "ex_01",
+        Outcome.PROVISIONAL if reason else worst,
+        (CORRECT_TIER, WORK_TIER, speed),
+        (*CORRECT, WORKED),
+        tuple(timings),
+        message="" if worst.is_pass else "total n=268435456 float32: share of copy is 0.61, the target is 0.70",
         path=PATH,
         device="NVIDIA H200",
     )
@@ -90,10 +113,10 @@ def timed(value: float = 0.981, gold_at: float | None = 0.95) -> Report:
 def trusted() -> Report:
     """A gold report whose work was witnessed and whose time was audited."""
     report = timed()
-    assert report.timing is not None
     witnessed = TierResult(Tier.WORK, Outcome.PASSED, evidence=Evidence.WITNESSED)
     tiers = tuple(witnessed if tier.tier is Tier.WORK else tier for tier in report.tiers)
-    return replace(report, tiers=tiers, timing=replace(report.timing, claimed_ms=0.752, net_ms=0.75))
+    timings = tuple(replace(timing, claimed_ms=0.752, net_ms=0.75) for timing in report.timings)
+    return replace(report, tiers=tiers, timings=timings)
 
 
 def wrong_values() -> Report:

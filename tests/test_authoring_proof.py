@@ -225,7 +225,7 @@ def test_timed_reference_must_be_gold(small: Curriculum, answers: dict[str, Repo
     tiers = (TierResult(Tier.CORRECT, Outcome.PASSED), TierResult(Tier.SPEED, Outcome.PASSED))
     timing = Timing(CASE, "card", 1.0, 1.0, 1.0, 20, ())
     case = CaseResult(CASE, "cuda", Outcome.PASSED)
-    answers["reference"] = Report("ex_01", Outcome.PASSED, tiers=tiers, cases=(case,), timing=timing)
+    answers["reference"] = Report("ex_01", Outcome.PASSED, tiers=tiers, cases=(case,), timings=(timing,))
     assert set(failures(prove(small))) == {"reference is gold"}
 
 

@@ -10,6 +10,7 @@ import pytest
 from gpuprep.authoring.readme import BEGIN, END, refresh_readme, render_table, update_readme
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
+from gpuprep.exercise import Target
 
 
 @pytest.fixture
@@ -38,6 +39,18 @@ def test_table_survives_a_bar_in_a_summary(curriculum: Curriculum) -> None:
     first = replace(curriculum.exercises[0], summary="a|b", targets=())
     table = render_table(replace(curriculum, exercises=(first, *curriculum.exercises[1:])))
     assert rows(table)[0][2:] == ["a\\|b", "Triton", str(first.minutes), "not timed"]
+
+
+def test_each_operation_has_its_targets(curriculum: Curriculum) -> None:
+    """Operations that are timed apart are named, each before its targets."""
+    targets = (
+        Target("share_of_copy", 0.85, 0.95, "add"),
+        Target("times_eager", 2.0, None, "add"),
+        Target("share_of_copy", 0.7, None, "total"),
+    )
+    first = replace(curriculum.exercises[0], targets=targets)
+    table = render_table(replace(curriculum, exercises=(first, *curriculum.exercises[1:])))
+    assert rows(table)[0][-1] == "add: 0.85 → 0.95 of the copy rate, 2 × torch eager; total: 0.70 of the copy rate"
 
 
 def test_only_the_table_is_written(own: Curriculum, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpuprep import curriculum as curricula
-from gpuprep.authoring.wrong import expected_outcomes, wrong_files
+from gpuprep.authoring.wrong import expected_outcomes, solutions_in, staged, wrong_files
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
 from gpuprep.exercise import Exercise
@@ -80,13 +80,47 @@ def test_files_of_an_exercise(curriculum: Curriculum) -> None:
     assert wrong_files(curricula.Curriculum(Path("/nowhere"), "", (), (), ()), exercise) == ()
 
 
+def two_sources(root: Path) -> tuple[Curriculum, Exercise]:
+    """A curriculum whose exercise has a launcher and kernels, both by the reference."""
+    exercise = Exercise("ex_01", "both", "Both", "m", "cuda", "both", 5, ())
+    curriculum = Curriculum(root, "", (), (exercise,), ())
+    reference = curriculum.reference_path(exercise)
+    reference.parent.mkdir(parents=True)
+    reference.write_text("reference launcher")
+    reference.with_suffix(".cu").write_text("reference kernels")
+    return curriculum, exercise
+
+
+@pytest.mark.parametrize("suffixes", [(".py",), (".cu",), (".py", ".cu")], ids="+".join)
+def test_a_solution_of_one_file_gets_the_other_from_the_reference(tmp_path: Path, suffixes: tuple[str, ...]) -> None:
+    """A `.cu` by itself is graded with the reference's launcher, a `.py` with its kernels; two belong together."""
+    curriculum, exercise = two_sources(tmp_path / "curriculum")
+    for suffix in suffixes:
+        (tmp_path / f"mistake{suffix}").write_text("own")
+    (path,) = solutions_in(tmp_path)
+    with staged(curriculum, exercise, path) as launcher:
+        assert launcher.name == "mistake.py"
+        assert launcher.read_text() == ("own" if ".py" in suffixes else "reference launcher")
+        assert launcher.with_suffix(".cu").read_text() == ("own" if ".cu" in suffixes else "reference kernels")
+    assert launcher.is_file() == (suffixes == (".py", ".cu"))
+    assert sorted(file.suffix for file in tmp_path.glob("mistake.*")) == sorted(suffixes)
+
+
+def test_a_solution_in_python_is_graded_where_it_lies(curriculum: Curriculum) -> None:
+    """Where the exercise has no kernels in C, nothing is put anywhere."""
+    exercise = curriculum.exercise("ex_01")
+    path = wrong_files(curriculum, exercise)[0]
+    with staged(curriculum, exercise, path) as launcher:
+        assert launcher == path
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_wrong_file_declares_and_explains(path: Path) -> None:
     """Every file in the checkout declares failures, or what only a card sees, and says who would write such a thing."""
     outcomes = expected_outcomes(path, on_card=True)
     assert all(outcome.is_failure for outcome in outcomes)
     lines = path.read_text(encoding="utf-8").splitlines()
-    comments = [line for line in lines[:4] if line.startswith("# ") and "expect" not in line]
+    comments = [line for line in lines[:4] if line.startswith(("# ", "// ")) and "expect" not in line]
     assert comments
 
 

@@ -108,7 +108,7 @@ def test_vector_add_counts_three_bytes_an_element_exactly(run):
     result = run(ADD.format(n=2048, store_mask=", mask=mask"))
 
     assert result.output == [value + 1.0 for value in range(2048)]
-    assert result.work == {
+    assert {figure: count for figure, count in result.work.items() if count or figure in ("dot_flops",)} == {
         "bytes_loaded": 2 * 2048 * 4,
         "bytes_stored": 2048 * 4,
         "sectors_loaded": 2 * 2048 // 8,

@@ -36,6 +36,10 @@ ENTRY = """\
           - {{text: An outline., for: [tail, race]}}
 """
 
+TARGETS = """\
+targets:
+          share_of_copy: {pass: 0.5, gold: 1}"""
+
 PLANS = """\
 plans:
   quick:
@@ -73,6 +77,18 @@ def test_every_key_reaches_the_exercise(tmp_path):
     assert exercise.hints == (Hint("A nudge."), Hint("An outline.", ("tail", "race")))
     assert exercise.targets == (Target("share_of_copy", 0.5, 1.0),)
     assert exercise.topics == ("one", "two")
+
+
+def test_targets_of_several_operations(tmp_path):
+    """Targets by operation and then by figure keep the operation's name, in the file's order."""
+    total, add = "{share_of_copy: {pass: 0.5, gold: 1}, times_eager: {pass: 2}}", "{share_of_copy: {pass: 0.8}}"
+    text = VALID.replace(TARGETS, f"targets: {{total: {total}, add: {add}}}", 1)
+    exercise = read(tmp_path, text).exercise("ex_01")
+    assert exercise.targets == (
+        Target("share_of_copy", 0.5, 1.0, "total"),
+        Target("times_eager", 2.0, None, "total"),
+        Target("share_of_copy", 0.8, None, "add"),
+    )
 
 
 def test_modules_and_order(tmp_path):
@@ -213,6 +229,25 @@ FAULTS = {
     "duplicate id": ("id: ex_02", "id: ex_01", 19, "ex_01 stands here twice, also as ex_01_vector_add"),
     "bad language": ("language: triton", "language: trton", 10, "did you mean 'triton'?"),
     "unknown figure": ("share_of_copy", "share_of_cpy", 15, "did you mean 'share_of_copy'?"),
+    "unknown figure and bound": (TARGETS, "targets: {share_of_cpy: {pas: 1}}", 14, "did you mean 'share_of_copy'?"),
+    "unknown figure of an operation": (TARGETS, "targets: {add: {share_of_cpy: {pass: 1}}}", 14, "'share_of_copy'?"),
+    "unknown bound of an operation": (TARGETS, "targets: {add: {share_of_copy: {pas: 1}}}", 14, "did you mean 'pass'?"),
+    "number for an operation": (TARGETS, "targets: {add: 0.5}", 14, "known here: share_of_copy"),
+    "number for an operation's figure": (TARGETS, "targets: {add: {share_of_copy: 0.5}}", 14, "want a mapping"),
+    "operation without figures": (TARGETS, "targets: {add: {}}", 14, "no target for add"),
+    "operation with a bad name": (TARGETS, "targets: {A b: {share_of_copy: {pass: 1}}}", 14, "'A b' is not made of"),
+    "operation beside a figure": (
+        TARGETS,
+        "targets: {add: {share_of_copy: {pass: 1}}, times_eager: {pass: 1}}",
+        14,
+        "operations here, or figures",
+    ),
+    "operation twice": (
+        TARGETS,
+        "targets:\n          add: {share_of_copy: {pass: 1}}\n          add: {times_eager: {pass: 1}}",
+        16,
+        "'add' stands here twice",
+    ),
     "pass above gold": ("pass: 0.5", "pass: 1.5", 15, "pass ≤ gold"),
     "endless pass": ("pass: 0.5", "pass: .inf", 15, "want a plain number"),
     "no pass": ("pass: 0.5, ", "", 15, "key 'pass' is missing"),

@@ -81,6 +81,7 @@ def answered(asked: Asked, outputs: Sequence[torch.Tensor] | None = None, **more
         "work": dict(WORK),
         "findings": [],
         "host_ops": [],
+        "sites": [],
         "stored": [output.numel() for output in outputs],
         **more,
     }
@@ -92,17 +93,20 @@ def raised(**more: Any) -> dict[str, Any]:
         "type": "ValueError",
         "message": "no",
         "line": 0,
+        "path": "",
         "is_syntax": False,
         "is_not_implemented": False,
         "needs_device": False,
+        "lacks_back_end": False,
         "findings": [],
         "host_ops": [],
         **more,
     }
 
 
-def finding(kind: str, line: int = 0, path: str = "") -> dict[str, Any]:
-    return {"kind": kind, "message": f"{kind} at x", "line": line, "path": path}
+def finding(kind: str, line: int = 0, path: str = "", **more: Any) -> dict[str, Any]:
+    known = {"thread": None, "other_line": 0, "severity": "error"}
+    return {"kind": kind, "message": f"{kind} at x", "line": line, "path": path, **known, **more}
 
 
 def host_op(name: str, numel: int = N, line: int = 0, path: str = "") -> dict[str, Any]:
@@ -243,6 +247,7 @@ RAISED = {
     "an error": ({}, Outcome.RAISED),
     "open TODO": ({"is_not_implemented": True}, Outcome.NOT_STARTED),
     "no device": ({"needs_device": True}, Outcome.SKIPPED),
+    "no compiler": ({"lacks_back_end": True}, Outcome.SKIPPED),
     "compile error": ({"is_syntax": True}, Outcome.COMPILE_FAILED),
     "after a banned call": ({"host_ops": [host_op("aten.add.Tensor")]}, Outcome.RAISED),
     "after a race": ({"findings": [finding("race")]}, Outcome.RAISED),

@@ -10,10 +10,18 @@ import pytest
 import sample_reports as samples
 
 from gpuprep.grading.reports import exercise_from, report_from
-from gpuprep.model import Report
+from gpuprep.model import REPORT_VERSION, Report
 
-MAKERS = (samples.provisional, samples.timed, samples.wrong_values, samples.too_much_work, samples.banned_call)
-REPORTS = {maker.__name__: maker() for maker in (*MAKERS, samples.compile_failed)}
+MAKERS = (
+    samples.provisional,
+    samples.timed,
+    samples.timed_apart,
+    samples.wrong_values,
+    samples.too_much_work,
+    samples.banned_call,
+    samples.compile_failed,
+)
+REPORTS = {maker.__name__: maker() for maker in MAKERS}
 
 
 def through_json(content: Any) -> Any:
@@ -33,7 +41,7 @@ def test_exercise_comes_back_as_it_was() -> None:
 
 
 BREAKS: dict[str, dict[str, Any]] = {
-    "another version": {"version": 2},
+    "another version": {"version": REPORT_VERSION - 1},
     "an unknown outcome": {"outcome": "SPLENDID"},
     "an unknown field": {"bonus": 1},
     "a string for a number": {"seed": "7"},

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gpuprep.exercise import Target
 from gpuprep.grading.verdict import Graded, Stop, report_of
-from gpuprep.model import Case, CaseResult, Evidence, Measurement, Outcome, Report, SourceLine, Tier, Timing
+from gpuprep.model import CardState, Case, CaseResult, Evidence, Measurement, Outcome, Report, SourceLine, Tier, Timing
 
 IDENTITY = {"exercise_id": "ex_01", "path": "x.py", "versions": {"gpuprep": "1"}}
 ALL_TIERS = frozenset(Tier)
@@ -27,20 +28,21 @@ def work(outcome: Outcome = Outcome.PASSED) -> CaseResult:
     return result(outcome, tier=Tier.WORK)
 
 
-def timing(*shares: float, spread: float = 0.0, pass_at: float = 0.8, gold_at: float | None = 0.95) -> Timing:
+def timed(*shares: float, spread: float = 0.0, op: str = "", card: CardState | None = None) -> Timing:
+    """One timed case with these shares of the copy rate, of which 0.8 pass and 0.95 are gold."""
     figures = tuple(
-        Measurement(Target("share_of_copy", pass_at, gold_at), share, share - spread, share + spread)
-        for share in shares
+        Measurement(Target("share_of_copy", 0.8, 0.95, op), share, share - spread, share + spread) for share in shares
     )
-    return Timing(SPEED_CASE, "card", 1.0, 1.0, 1.0, 20, figures)
+    case = replace(SPEED_CASE, params={**SPEED_CASE.params, **({"op": op} if op else {})})
+    return Timing(case, "card", 1.0, 1.0, 1.0, 20, figures, card=card)
 
 
 def verdict(results: Sequence[CaseResult], **more: Any) -> Report:
-    """The report of these results; without a card unless a timing is given."""
+    """The report of these results; without a card unless there are timings."""
     fields = {
         "tiers": ALL_TIERS,
-        "timing": None,
-        "why_no_speed": NO_GPU if more.get("timing") is None else "",
+        "timings": (),
+        "why_no_speed": "" if more.get("timings") else NO_GPU,
         "stop": None,
         "device": "cpu",
         "versions": {"torch": "2"},
@@ -68,10 +70,10 @@ def test_provisional_without_a_card() -> None:
 
 def test_passed_with_a_card() -> None:
     """Right, within its budgets and fast enough: passed; gold is another matter."""
-    report = verdict([result(), work(), result(device="cuda")], timing=timing(0.9))
+    report = verdict([result(), work(), result(device="cuda")], timings=(timed(0.9),))
     assert report.outcome is Outcome.PASSED
     assert not report.is_gold
-    assert verdict([result(), work()], timing=timing(0.96)).is_gold
+    assert verdict([result(), work()], timings=(timed(0.96),)).is_gold
 
 
 def test_passed_where_there_is_no_speed_tier() -> None:
@@ -82,7 +84,7 @@ def test_passed_where_there_is_no_speed_tier() -> None:
 
 def test_speed_without_a_target() -> None:
     """A speed case of an exercise without targets is timed, and any time will do."""
-    assert verdict([result(), work()], timing=timing()).outcome is Outcome.PASSED
+    assert verdict([result(), work()], timings=(timed(),)).outcome is Outcome.PASSED
 
 
 def test_identity_and_versions_are_kept() -> None:
@@ -138,9 +140,9 @@ def test_banned_call_in_a_correctness_case() -> None:
 
 def test_wrong_on_the_card_only() -> None:
     """What passes in the interpreter and fails on the card fails; no time is reported with it."""
-    report = verdict([result(), work(), result(Outcome.RACE, device="cuda")], timing=timing(0.99))
+    report = verdict([result(), work(), result(Outcome.RACE, device="cuda")], timings=(timed(0.99),))
     assert report.outcome is Outcome.RACE
-    assert report.timing is None
+    assert report.timings == ()
 
 
 # Endings before the end
@@ -201,7 +203,7 @@ def test_skipping_the_hard_cases_is_no_pass() -> None:
 def test_card_makes_up_for_the_interpreter() -> None:
     """What the interpreter could not run counts where the card ran it all."""
     results = [result(n=1), result(Outcome.SKIPPED, n=1025), result(device="cuda", n=1), result(device="cuda", n=1025)]
-    report = verdict(results, timing=timing(0.9))
+    report = verdict(results, timings=(timed(0.9),))
     assert report.outcome is Outcome.PASSED
     assert report.tier(Tier.WORK).outcome is Outcome.SKIPPED  # type: ignore[union-attr]
 
@@ -211,7 +213,7 @@ def test_skipped_work() -> None:
     results = [result(), work(Outcome.SKIPPED)]
     assert verdict(results).outcome is Outcome.PROVISIONAL
     assert verdict(results, tiers={Tier.CORRECT, Tier.WORK}).outcome is Outcome.PROVISIONAL
-    assert verdict([*results, result(device="cuda")], timing=timing(0.9)).outcome is Outcome.PASSED
+    assert verdict([*results, result(device="cuda")], timings=(timed(0.9),)).outcome is Outcome.PASSED
 
 
 def test_failure_hides_skips() -> None:
@@ -235,15 +237,15 @@ def test_failure_hides_skips() -> None:
 )
 def test_interval_against_the_target(share: float, spread: float, expected: Outcome) -> None:
     """Above the target is a pass, below it a fail, across it neither."""
-    report = verdict([result(), work()], timing=timing(share, spread=spread))
+    report = verdict([result(), work()], timings=(timed(share, spread=spread),))
     assert report.outcome is expected
-    assert report.timing is not None
+    assert len(report.timings) == 1
     assert expected.is_pass or "share of copy" in report.message
 
 
 def test_slowest_figure_decides() -> None:
     """Of several figures the worst one decides, and is named."""
-    report = verdict([result(), work()], timing=timing(0.96, 0.5))
+    report = verdict([result(), work()], timings=(timed(0.96, 0.5),))
     assert report.outcome is Outcome.TOO_SLOW
     assert "0.50" in report.message
     assert not report.is_gold
@@ -251,13 +253,76 @@ def test_slowest_figure_decides() -> None:
 
 def test_too_slow_is_decided_before_inconclusive() -> None:
     """One figure that is surely too low is enough."""
-    figures = (*timing(0.5).figures, *timing(0.8, spread=0.1).figures)
-    report = verdict([result(), work()], timing=Timing(SPEED_CASE, "card", 1.0, 1.0, 1.0, 20, figures))
+    figures = (*timed(0.5).figures, *timed(0.8, spread=0.1).figures)
+    report = verdict([result(), work()], timings=(replace(timed(), figures=figures),))
     assert report.outcome is Outcome.TOO_SLOW
 
 
 def test_wrong_and_slow_is_wrong() -> None:
     """Speed is only judged where the result is right."""
-    report = verdict([result(), work(Outcome.TOO_MUCH_WORK)], timing=timing(0.1))
+    report = verdict([result(), work(Outcome.TOO_MUCH_WORK)], timings=(timed(0.1),))
     assert report.outcome is Outcome.TOO_MUCH_WORK
     assert report.tier(Tier.SPEED) is None
+
+
+# Several operations
+
+FAST, SLOW, SLOW_ADD = timed(0.97, op="add"), timed(0.5, op="total"), timed(0.5, op="add")
+ACROSS = timed(0.8, spread=0.1, op="total")
+
+
+@pytest.mark.parametrize(
+    ("timings", "expected"),
+    [
+        ((FAST, timed(0.97, op="total")), Outcome.PASSED),
+        ((FAST, SLOW), Outcome.TOO_SLOW),
+        ((SLOW, FAST), Outcome.TOO_SLOW),
+        ((FAST, ACROSS), Outcome.INCONCLUSIVE),
+        ((timed(0.5, op="add"), ACROSS), Outcome.TOO_SLOW),
+    ],
+)
+def test_worst_operation_decides(timings: tuple[Timing, ...], expected: Outcome) -> None:
+    """Of several operations the worst one decides, all of them are reported, and the message names the case."""
+    report = verdict([result(), work()], timings=timings)
+    assert report.outcome is expected
+    assert report.tier(Tier.SPEED).outcome is expected  # type: ignore[union-attr]
+    assert report.timings == timings
+    culprit = next((timing for timing in timings if timing.outcome is expected), None)
+    assert expected is Outcome.PASSED or (culprit is not None and report.message.startswith(culprit.case.name))
+
+
+def test_gold_takes_every_operation() -> None:
+    """One operation that only passes keeps the check from being gold."""
+    assert verdict([result(), work()], timings=(FAST, timed(0.96, op="total"))).is_gold
+    assert not verdict([result(), work()], timings=(FAST, timed(0.9, op="total"))).is_gold
+
+
+def test_operation_that_was_not_timed() -> None:
+    """Where the card has no room for one operation, the others are judged, and a pass is provisional."""
+    why = "1.0 GiB of free memory on card are too few to time total"
+    report = verdict([result(), work()], timings=(FAST,), why_no_speed=why)
+    assert report.outcome is Outcome.PROVISIONAL
+    assert report.tier(Tier.SPEED).reason == why  # type: ignore[union-attr]
+    assert report.timings == (FAST,)
+    assert verdict([result(), work()], timings=(timed(0.5, op="add"),), why_no_speed=why).outcome is Outcome.TOO_SLOW
+
+
+@pytest.mark.parametrize("card", [CardState(is_spoiled=True, throttling=("power brake",)), CardState(strangers=("process 7 (python3)",))])
+def test_spoilt_card_spoils_every_figure(card: CardState) -> None:
+    """A card that slowed down in one operation leaves none to judge, and the reason names that operation's case."""
+    spoilt = timed(0.97, op="total", card=card)
+    for timings in ((SLOW_ADD, spoilt), (spoilt, SLOW_ADD), (FAST, spoilt)):
+        report = verdict([result(), work()], timings=timings)
+        assert report.outcome is Outcome.INCONCLUSIVE
+        assert report.message.startswith("total n=268435456: ")
+        assert report.tier(Tier.SPEED).reason == report.message  # type: ignore[union-attr]
+
+
+def test_fault_in_one_operation() -> None:
+    """A contradicted clock in the second operation decides, and the first one's time is not reported with it."""
+    first = CaseResult(FAST.case, "cuda", Outcome.PASSED)
+    second = CaseResult(SLOW.case, "cuda", Outcome.INVALID, "the measurement contradicts itself")
+    report = verdict([result(), work(), first, second])
+    assert report.outcome is Outcome.INVALID
+    assert report.first_failure is second
+    assert report.timings == ()

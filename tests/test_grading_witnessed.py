@@ -29,7 +29,9 @@ IMPORTS = "import torch\nimport triton\nimport triton.language as tl\n"
 
 
 def exercise_of(path: Path) -> Exercise:
-    """The exercise whose function the file defines."""
+    """The exercise that the file's folder is named after, or else whose function it defines."""
+    if named := [ex for ex in CURRICULUM.exercises if ex.slug == path.parent.name]:
+        return named[0]
     defined = set(re.findall(r"^def (\w+)\(", path.read_text(), re.MULTILINE))
     (found,) = [ex for ex in CURRICULUM.exercises if load_grader(CURRICULUM, ex).function in defined]
     return found

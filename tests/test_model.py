@@ -17,7 +17,9 @@ from gpuprep import curriculum as curricula
 from gpuprep.exercise import Exercise, Target
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.model import (
+    REPORT_VERSION,
     Budget,
+    CardState,
     Case,
     CaseResult,
     Diagnosis,
@@ -30,6 +32,7 @@ from gpuprep.model import (
     Timing,
     Work,
 )
+from gpuprep.work import FIGURES
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 CASE = Case({"n": 33, "dtype": "float32"})
@@ -54,6 +57,13 @@ def failed(outcome: Outcome = Outcome.WRONG_VALUES, **more: Any) -> CaseResult:
 def timed(**more: Any) -> Timing:
     fields = {"median_ms": 2.0, "low_ms": 1.0, "high_ms": 3.0, "n_samples": 20, "figures": (FAST,)}
     return Timing(SPEED_CASE, "card", **{**fields, **more})
+
+
+def timed_op(op: str, *figures: Measurement) -> Timing:
+    """A timing of one of several operations."""
+    case = replace(SPEED_CASE, params={"op": op, **SPEED_CASE.params})
+    own = tuple(replace(figure, target=replace(figure.target, of=op)) for figure in figures)
+    return Timing(case, "card", 2.0, 1.0, 3.0, 20, own)
 
 
 def report(outcome: Outcome = Outcome.PROVISIONAL, **more: Any) -> Report:
@@ -122,7 +132,9 @@ IMPOSSIBLE: dict[str, Callable[[], object]] = {
     "pass with a failed tier": lambda: report(tiers=(TierResult(Tier.CORRECT, Outcome.WRONG_VALUES), NO_SPEED)),
     "pass with a slow tier": lambda: report(tiers=(CORRECT_TIER, TierResult(Tier.SPEED, Outcome.TOO_SLOW))),
     "pass without the speed tier": lambda: report(Outcome.PASSED),
-    "time with a failed case": lambda: report(Outcome.WRONG_VALUES, cases=(failed(),), timing=timed()),
+    "time with a failed case": lambda: report(Outcome.WRONG_VALUES, cases=(failed(),), timings=(timed(),)),
+    "operation timed twice": lambda: report(timings=(timed(), timed(median_ms=1.5))),
+    "figure of another operation": lambda: timed(figures=(replace(FAST, target=replace(TARGET, of="add")),)),
     "failure without a reason": lambda: report(Outcome.CRASHED),
     "skip without a reason": lambda: report(Outcome.SKIPPED),
     "fault without a reason": lambda: report(Outcome.GRADER_FAULT),
@@ -148,18 +160,29 @@ def test_possible_states_can_be_built() -> None:
     """The other side of the same rules."""
     assert report().outcome is Outcome.PROVISIONAL
     assert report(Outcome.PASSED, tiers=(CORRECT_TIER,)).outcome is Outcome.PASSED
-    assert report(Outcome.TOO_SLOW, message="0.5 of 0.8", timing=timed()).timing is not None
+    assert report(Outcome.TOO_SLOW, message="0.5 of 0.8", timings=(timed(),)).timings == (timed(),)
     assert Report("ex_01", Outcome.GRADER_FAULT, message="broken").cases == ()
     assert failed(n_wrong=2, n_total=2, samples=(Sample((0,), 1.0, NAN),)).n_wrong == 2
 
 
 def test_every_figure_of_work_can_have_a_budget() -> None:
     """Each field of Work, and their sum."""
-    figures = [*Work.__dataclass_fields__, "bytes_moved"]
-    assert [getattr(Work(1, 2, 3, 4, 5, 6, 7), Budget(figure, 0, 1, "").figure) for figure in figures] == [
-        *range(1, 8),
-        3,
-    ]
+    work = Work(**{figure: place for place, figure in enumerate(Work.__dataclass_fields__, start=1)})
+    counted = {figure: getattr(work, Budget(figure, 0, 1, "").figure) for figure in FIGURES}
+    assert list(counted.values())[: len(Work.__dataclass_fields__)] == [*range(1, len(Work.__dataclass_fields__) + 1)]
+    assert counted["bytes_moved"] == work.bytes_loaded + work.bytes_stored
+    assert counted["sectors_per_load"] == work.sectors_loaded / work.load_requests
+    assert counted["sectors_per_store"] == work.sectors_stored / work.store_requests
+
+
+def test_ratio_without_requests_is_zero() -> None:
+    """A kernel that loads nothing, or that has no warps to count, has no sectors a request."""
+    assert (Work(sectors_loaded=4).sectors_per_load, Work(sectors_stored=4).sectors_per_store) == (0.0, 0.0)
+
+
+def test_budget_can_be_a_ratio() -> None:
+    """A bound on sectors a request has room for a fraction."""
+    assert Budget("sectors_per_load", 4, 4.4, "").most == 4.4
 
 
 # What to show first
@@ -226,9 +249,38 @@ def test_gold() -> None:
     without = Measurement(Target("times_eager", 2.0), 2.5, 2.4, 2.6)
     figures = {(FAST,): True, (FAST, without): True, (FAST, FASTER_THAN_GOOD): False, (without,): False, (): False}
     for measured, is_gold in figures.items():
-        assert report(Outcome.PASSED, tiers=tiers, timing=timed(figures=measured)).is_gold is is_gold
+        assert report(Outcome.PASSED, tiers=tiers, timings=(timed(figures=measured),)).is_gold is is_gold
     assert not report().is_gold
-    assert not report(Outcome.TOO_SLOW, message="x", timing=timed(figures=(FAST,))).is_gold
+    assert not report(Outcome.TOO_SLOW, message="x", timings=(timed(figures=(FAST,)),)).is_gold
+
+
+def test_gold_of_several_operations() -> None:
+    """With one operation short of gold, the others don't make it: nor does one that has no gold target spoil it."""
+    tiers = (CORRECT_TIER, WORK_TIER, TierResult(Tier.SPEED, Outcome.PASSED))
+    fast = timed_op("add", FAST)
+    for other, is_gold in (
+        (timed_op("total", FAST), True),
+        (timed_op("total", FASTER_THAN_GOOD), False),
+        (timed_op("total", Measurement(Target("times_eager", 2.0), 2.5, 2.4, 2.6)), True),
+        (timed_op("total"), True),
+    ):
+        assert report(Outcome.PASSED, tiers=tiers, timings=(fast, other)).is_gold is is_gold
+
+
+# Timings
+
+
+def test_outcome_of_a_timing() -> None:
+    """The worst of its figures; any time will do without one; nothing holds on a card that slowed itself down."""
+    slow, across = Measurement(TARGET, 0.5, 0.5, 0.5), Measurement(TARGET, 0.8, 0.7, 0.9)
+    assert timed(figures=(FAST, across, slow)).outcome is Outcome.TOO_SLOW
+    assert timed(figures=(FAST, across)).outcome is Outcome.INCONCLUSIVE
+    assert timed(figures=()).outcome is Outcome.PASSED
+    assert timed(figures=(FAST,)).is_gold
+    for card in (CardState(is_spoiled=True), CardState(strangers=("process 7",))):
+        assert timed(figures=(FAST, slow), card=card).outcome is Outcome.INCONCLUSIVE
+        assert not timed(figures=(FAST,), card=card).is_gold
+    assert timed(card=CardState(strangers=(), throttling=("power cap",))).outcome is Outcome.PASSED
 
 
 # As data
@@ -240,7 +292,7 @@ def test_report_is_json() -> None:
         Outcome.TOO_SLOW,
         message="0.5",
         tiers=(CORRECT_TIER, WORK_TIER, TierResult(Tier.SPEED, Outcome.TOO_SLOW)),
-        timing=timed(),
+        timings=(timed_op("add", FAST), timed_op("total")),
         versions={"torch": "2"},
     )
     wrong = report(
@@ -254,7 +306,7 @@ def test_report_is_json() -> None:
         data = one.as_dict()
         again = json.loads(json.dumps(data, allow_nan=False))
         assert again["outcome"] == one.outcome
-        assert again["version"] == 1
+        assert again["version"] == REPORT_VERSION
         assert next(iter(again)) == "version"
         assert len(again["cases"]) == len(one.cases)
 
@@ -275,10 +327,12 @@ def test_elapsed_time_is_added() -> None:
 
 
 def test_name_of_a_case() -> None:
-    """Axes by name, then what is unusual about dtype, distribution and layout."""
+    """The operation, axes by name, then what is unusual about dtype, distribution and layout."""
     params = {"dtype": "float16", "M": 3, "N": 5, "layout": "padded", "distribution": "normal"}
     assert Case(params).name == "M=3 N=5 float16 padded"
     assert Case({"n": 1, "layout": "contiguous"}).name == "n=1"
+    assert Case({"n": 1, "op": "total"}).name == "total n=1"
+    assert (Case({"n": 1, "op": "total"}).op, Case({"n": 1}).op) == ("total", "")
 
 
 @pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
@@ -301,4 +355,4 @@ def test_cases_stay_within_their_rules(exercise: Exercise) -> None:
     for case in cases:
         assert case.tier is not Tier.WORK or ("cpu" in case.devices and grader.budgets(case))
         assert case.tier is not Tier.SPEED or (case.devices == ("cuda",) and grader.traffic(case).bytes > 0)
-    assert any(case.tier is Tier.SPEED for case in cases) == bool(exercise.targets)
+    assert {case.op for case in cases if case.tier is Tier.SPEED} == {target.of for target in exercise.targets}

@@ -10,7 +10,7 @@ import pytest
 import sample_reports as samples
 
 from gpuprep.errors import WorkspaceError
-from gpuprep.model import Outcome, Report
+from gpuprep.model import Outcome, Report, Tier
 from gpuprep.practice.checking import Options, exit_code, last_diagnosis, present, require_present
 from gpuprep.progress import Progress
 from gpuprep.workspace import Workspace
@@ -46,19 +46,29 @@ def test_required_speed() -> None:
     """Where speed is required, a provisional pass is none, nor one whose time or work only the worker vouches for."""
     options = Options(required="speed")
     trusted = samples.trusted()
-    assert trusted.timing is not None
-    unaudited = replace(trusted, timing=replace(trusted.timing, net_ms=None))
+    unaudited = replace(trusted, timings=tuple(replace(timing, net_ms=None) for timing in trusted.timings))
     assert exit_code([trusted], options) == 0
     assert exit_code([samples.provisional()], options) == 1
     assert exit_code([samples.timed()], options) == 1
     assert exit_code([unaudited], options) == 1
 
 
+def test_every_time_has_to_be_audited() -> None:
+    """Of several operations, one whose time only the worker vouches for is enough to count as none, and is named."""
+    report = samples.timed_apart(total=0.9)
+    add, total = report.timings
+    tiers = tuple(tier for tier in report.tiers if tier.tier is not Tier.WORK)
+    options = Options(required="speed")
+    assert options.unmet(replace(report, tiers=tiers)) == ""
+    partly = replace(report, tiers=tiers, timings=(add, replace(total, net_ms=None, notes=("no IPC",))))
+    assert "total n=268435456 float32: no IPC" in options.unmet(partly)
+
+
 def test_required_witness() -> None:
     """Where witnessed work is required, self-reported counts make no pass; speed may be missing."""
     options = Options(required="witnessed")
     assert exit_code([samples.provisional()], options) == 1
-    assert exit_code([replace(samples.trusted(), timing=None)], options) == 0
+    assert exit_code([replace(samples.trusted(), timings=())], options) == 0
     assert "self-reported" in options.unmet(samples.provisional())
 
 

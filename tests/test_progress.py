@@ -19,7 +19,8 @@ import pytest
 from gpuprep import progress as progress_module
 from gpuprep.errors import ProgressError
 from gpuprep.exercise import Target
-from gpuprep.model import Case, CaseResult, Measurement, Outcome, Report, Sample, Tier, TierResult, Timing
+from gpuprep.model import Case, CaseResult, Diagnosis, Measurement, Outcome, Report, Sample, Tier, TierResult, Timing
+from gpuprep.practice.checking import last_diagnosis
 from gpuprep.progress import Progress
 
 PACKAGE_PARENT = Path(progress_module.__file__).resolve().parents[1]
@@ -109,7 +110,7 @@ def passed(exercise_id: str = "ex_01", *, share: float | None = None, exercise_h
     measured = Measurement(Target("share_of_copy", 0.80, 0.95), share, share, share)
     timing = Timing(case, "cuda", 1.0, 0.9, 1.1, 100, (measured,))
     tiers = (TierResult(Tier.CORRECT, Outcome.PASSED), TierResult(Tier.SPEED, Outcome.PASSED))
-    return Report(exercise_id, Outcome.PASSED, tiers, results, timing, exercise_hash=exercise_hash)
+    return Report(exercise_id, Outcome.PASSED, tiers, results, (timing,), exercise_hash=exercise_hash)
 
 
 @pytest.fixture
@@ -159,6 +160,30 @@ def test_an_attempt_comes_back_with_everything(progress: Progress) -> None:
     assert json.dumps(attempt.report) == json.dumps(report.as_dict())
 
 
+def test_records_of_an_older_version_are_still_read(progress: Progress, path: Path) -> None:
+    """A report that an earlier gpuprep recorded, in which `timing` was one, counts and tells what it told."""
+    wrong = CaseResult(
+        Case({"n": 33}), "cpu", Outcome.WRONG_VALUES, "wrong", Diagnosis("tail", "the mask"), n_wrong=1, n_total=33
+    )
+    progress.record(passed(share=0.97))
+    progress.record(Report("ex_02", Outcome.WRONG_VALUES, cases=(wrong,), exercise_hash="old"))
+    progress.close()
+    connection = sqlite3.connect(path)
+    for number, text in connection.execute("SELECT id, report FROM attempts").fetchall():
+        report = json.loads(text)
+        timings = report.pop("timings")
+        for figure in (figure for timing in timings for figure in timing["figures"]):
+            del figure["target"]["of"]
+        old = json.dumps({**report, "version": 1, "timing": next(iter(timings), None)})
+        connection.execute("UPDATE attempts SET report = ? WHERE id = ?", (old, number))
+    connection.commit()
+    connection.close()
+
+    assert progress.best()["ex_01"].is_gold
+    assert progress.latest()["ex_01"].report["timing"]["figures"][0]["value"] == 0.97
+    assert last_diagnosis(progress.last("ex_02")) == "tail"
+
+
 def test_figures_and_versions_have_columns(progress: Progress, path: Path) -> None:
     """The measured figures and the versions can be queried without opening the report."""
     progress.record(passed(share=0.97))
@@ -167,7 +192,7 @@ def test_figures_and_versions_have_columns(progress: Progress, path: Path) -> No
         figures, is_gold = connection.execute("SELECT figures, is_gold FROM attempts").fetchone()
     connection.close()
 
-    assert json.loads(figures) == [{"figure": "share_of_copy", "value": 0.97, "low": 0.97, "high": 0.97}]
+    assert json.loads(figures) == [{"of": "", "figure": "share_of_copy", "value": 0.97, "low": 0.97, "high": 0.97}]
     assert is_gold == 1
 
 

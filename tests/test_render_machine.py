@@ -25,18 +25,25 @@ def parsed(document: machine.Document) -> machine.Document:
 
 @pytest.mark.parametrize(
     "report",
-    [samples.timed(), samples.provisional(), samples.wrong_values(), samples.without_cases(Outcome.NOT_STARTED)],
+    [
+        samples.timed(),
+        samples.timed_apart(),
+        samples.provisional(),
+        samples.wrong_values(),
+        samples.without_cases(Outcome.NOT_STARTED),
+    ],
 )
 def test_check_document(report: Report) -> None:
     """A check's document names its version, command, exit code and every report with its outcome."""
     document = parsed(machine.checks([(samples.EXERCISE, report)], 1))
-    assert (document["version"], document["command"], document["exit_code"]) == (1, "check", 1)
+    assert (document["version"], document["command"], document["exit_code"]) == (2, "check", 1)
     assert document["error"] is None
     [only] = document["reports"]
     assert only["outcome"] == report.outcome
     assert only["title"] == "Vector add"
     assert only["is_gold"] is report.is_gold
     assert [case["name"] for case in only["cases"]] == [result.case.name for result in report.cases]
+    assert [timing["name"] for timing in only["timings"]] == [timing.case.name for timing in report.timings]
 
 
 def test_numbers_that_json_lacks() -> None:
@@ -59,7 +66,7 @@ def test_error_document() -> None:
     """An error has its kind, message, next step and exit code."""
     document = parsed(machine.error(UsageError("no", next_step="yes"), exit_code=2))
     assert document == {
-        "version": 1,
+        "version": 2,
         "error": {"kind": "UsageError", "message": "no", "next_step": "yes", "exit_code": 2},
     }
 

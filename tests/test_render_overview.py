@@ -111,6 +111,16 @@ def test_times_eager_goal() -> None:
     assert "at least 2.00 × as fast as torch, gold 2.50" in text
 
 
+def test_goals_of_several_operations() -> None:
+    """Each operation's goals stand behind its name, within 80 columns."""
+    targets = (Target("share_of_copy", 0.85, 0.95, "add"), Target("share_of_copy", 0.7, 0.85, "total"))
+    standing = replace(STANDINGS[3], exercise=replace(EXERCISES[4], targets=targets))
+    text = next_page(standing, Path("x.py"), CURRICULUM, display=str).text()
+    assert "on a GPU, add: at least 85% of this card's copy rate, gold 95%" in text
+    assert "on a GPU, total: at least 70% of this card's copy rate, gold 85%" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
 def test_listing_document() -> None:
     """The JSON of list and progress has the totals, every exercise, the current one and what is coming."""
     document = machine.listing("progress", OVERVIEW)
@@ -131,5 +141,5 @@ def test_next_document() -> None:
     """The JSON of next has the file and the targets; all done is null."""
     current = machine.next_exercise(STANDINGS[3], Path("/w/x.py"))["current"]
     assert current["path"] == Path("/w/x.py")
-    assert current["targets"] == [{"figure": "share_of_copy", "pass_at": 0.8, "gold_at": 0.95}]
+    assert current["targets"] == [{"figure": "share_of_copy", "pass_at": 0.8, "gold_at": 0.95, "of": ""}]
     assert machine.next_exercise(None, None)["current"] is None

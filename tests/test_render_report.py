@@ -8,7 +8,7 @@ import pytest
 import sample_reports as samples
 from golden_files import assert_golden
 
-from gpuprep.model import Case, CaseResult, Outcome, Report, Sample, Tier
+from gpuprep.model import CardState, Case, CaseResult, Outcome, Report, Sample, Tier, TierResult
 from gpuprep.render.report import MAX_SAMPLES, next_command, report_page, summary_page
 
 REPORTS = {
@@ -17,6 +17,9 @@ REPORTS = {
     "passed": samples.timed(0.85),
     "too_slow": samples.timed(0.61),
     "inconclusive": samples.timed(0.801),
+    "operations_gold": samples.timed_apart(0.981, 0.97),
+    "operations_too_slow": samples.timed_apart(),
+    "operation_not_timed": samples.timed_apart(0.981, 0.9, "no memory for scan"),
     "wrong_values": samples.wrong_values(),
     "too_much_work": samples.too_much_work(),
     "banned_call": samples.banned_call(),
@@ -53,6 +56,28 @@ def test_fits_80_columns(report: Report) -> None:
     lines = text_of(report).splitlines()
     assert max(map(len, lines)) <= 80
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_each_operation_has_its_own_mark() -> None:
+    """Operations that were timed apart stand below each other, the one that is too slow marked as such."""
+    lines = [line.strip() for line in text_of(samples.timed_apart()).splitlines()]
+    assert any(line.startswith("speed") and "★ add  n=268435456" in line for line in lines)
+    assert any(line.startswith("✗ total  n=268435456") for line in lines)
+
+
+def test_spoilt_operations_say_why() -> None:
+    """Where the card slowed down, no operation shines, and the reason stands below them."""
+    report = samples.timed_apart(0.981, 0.97)
+    card = CardState(is_spoiled=True, throttling=("thermal limit (hardware)",))
+    tiers = (*report.tiers[:2], TierResult(Tier.SPEED, Outcome.INCONCLUSIVE, "the card was slowing itself down"))
+    timings = tuple(replace(timing, card=card) for timing in report.timings)
+    text = text_of(replace(report, outcome=Outcome.INCONCLUSIVE, message="hot", tiers=tiers, timings=timings))
+    assert [line.split()[:2] for line in text.splitlines() if "◌" in line][1:] == [
+        ["speed", "◌"],
+        ["◌", "total"],
+        ["◌", "the"],
+    ]
+    assert "★" not in text
 
 
 def test_provisional_is_not_passed() -> None:

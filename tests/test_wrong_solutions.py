@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gpuprep import curriculum as curricula
-from gpuprep.authoring.wrong import expected_outcomes, wrong_files
+from gpuprep.authoring.wrong import expected_outcomes, staged, wrong_files
 from gpuprep.curriculum import Curriculum
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.session import check
@@ -21,7 +21,9 @@ def test_wrong_solution_gets_its_outcome(
     curriculum: Curriculum, warm_pool: WarmPool, exercise_id: str, path: Path
 ) -> None:
     """A known mistake or cheat is rejected, for the reason that its first line gives."""
-    report = check(curriculum.exercise(exercise_id), curriculum, path, device="cpu", pool=warm_pool)
+    exercise = curriculum.exercise(exercise_id)
+    with staged(curriculum, exercise, path) as launcher:
+        report = check(exercise, curriculum, launcher, device="cpu", pool=warm_pool)
     failure = report.first_failure
     assert report.outcome in expected_outcomes(path), report.message or (failure and failure.message)
 
@@ -32,7 +34,9 @@ def test_wrong_solution_gets_its_outcome_on_a_card(
     curriculum: Curriculum, warm_pool: WarmPool, exercise_id: str, path: Path
 ) -> None:
     """With a card there, the same files are rejected for the same reasons, or for what only a card sees."""
-    report = check(curriculum.exercise(exercise_id), curriculum, path, device="cuda", pool=warm_pool)
+    exercise = curriculum.exercise(exercise_id)
+    with staged(curriculum, exercise, path) as launcher:
+        report = check(exercise, curriculum, launcher, device="cuda", pool=warm_pool)
     assert report.outcome in expected_outcomes(path, on_card=True) | expected_outcomes(path)
 
 

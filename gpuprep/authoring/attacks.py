@@ -223,7 +223,8 @@ def _throw_away(curriculum: Curriculum, attack: Attack) -> Iterator[Path]:
         for tree in _TREES:
             shutil.copytree(curriculum.root / tree, folder / tree, ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(curriculum.root / "curriculum.yaml", folder)
-        shutil.copy(attack.path, folder)
+        for path in curriculum.sources(attack.path):
+            shutil.copy(path, folder)
         (folder / THROW_AWAY).touch()
         (folder / ".gpuprep").mkdir()
         with Progress(folder / ".gpuprep" / "progress.db"):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpuprep.authoring.wrong import expected_outcomes
+from gpuprep.authoring.wrong import expected_outcomes, solutions_in, staged
 from gpuprep.curriculum import Curriculum
 from gpuprep.exercise import Exercise
 from gpuprep.model import Outcome
@@ -50,7 +50,7 @@ def honest_files(curriculum: Curriculum) -> tuple[Honest, ...]:
     return tuple(
         Honest(exercise, path)
         for exercise in curriculum.exercises
-        for path in sorted((curriculum.root / "tests" / "honest" / exercise.slug).glob("*.py"))
+        for path in solutions_in(curriculum.root / "tests" / "honest" / exercise.slug)
     )
 
 
@@ -77,7 +77,8 @@ def judge_honest(
     from gpuprep.grading.session import check
     from gpuprep.model import Tier
 
-    report = check(honest.exercise, curriculum, honest.path, device=device, witnessed=witnessed, pool=pool)
+    with staged(curriculum, honest.exercise, honest.path) as path:
+        report = check(honest.exercise, curriculum, path, device=device, witnessed=witnessed, pool=pool)
     work = report.tier(Tier.WORK)
     failure = report.first_failure
     return Judged(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gpuprep.authoring.readme import refresh_readme
 from gpuprep.authoring.stubs import write_stubs
-from gpuprep.authoring.wrong import expected_outcomes, wrong_files
+from gpuprep.authoring.wrong import expected_outcomes, staged, wrong_files
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError, GpuprepError
 from gpuprep.exercise import Exercise
@@ -147,7 +147,7 @@ def _jobs(curriculum: Curriculum, exercise: Exercise, tell: OnEvent, grade: Grad
     yield lambda: _guarded(exercise, lambda: _stub_is_not_started(curriculum, exercise, tell, grade))
     yield lambda: _guarded(exercise, lambda: _reference_passes(curriculum, exercise, tell, grade))
     for path in wrong_files(curriculum, exercise):
-        yield lambda path=path: _guarded(exercise, lambda: _wrong_is_rejected(exercise, path, tell, grade))  # type: ignore[misc]
+        yield lambda path=path: _guarded(exercise, lambda: _wrong_is_rejected(curriculum, exercise, path, tell, grade))  # type: ignore[misc]
 
 
 def _guarded(exercise: Exercise, job: Callable[[], Found]) -> Found:
@@ -195,12 +195,22 @@ def _stub_is_not_started(curriculum: Curriculum, exercise: Exercise, tell: OnEve
     with tempfile.TemporaryDirectory(prefix="gpuprep-") as folder:
         # With a line added it is no longer equal to the stub: now it must say so by itself, with NotImplementedError.
         touched_path = Path(folder) / stub.name
+        for source in curriculum.sources(stub):
+            (Path(folder) / source.name).write_bytes(source.read_bytes())
         touched_path.write_text(stub.read_text(encoding="utf-8") + "\n_touched = True\n", encoding="utf-8")
         touched = grade(exercise, touched_path)
     return [
-        ProofItem("stub is NOT_STARTED", exercise.id, report.outcome is Outcome.NOT_STARTED, _said(report))
-        for report in (untouched, touched)
+        ProofItem("stub is NOT_STARTED", exercise.id, untouched.outcome is Outcome.NOT_STARTED, _said(untouched)),
+        _touched_item(curriculum, exercise, touched),
     ], []
+
+
+def _touched_item(curriculum: Curriculum, exercise: Exercise, touched: Report) -> ProofItem:
+    if "NotImplementedError" in curriculum.stub_path(exercise).read_text(encoding="utf-8"):
+        holds = touched.outcome is Outcome.NOT_STARTED
+        return ProofItem("stub is NOT_STARTED", exercise.id, holds, _said(touched))
+    # A launcher that comes complete, beside kernels that do nothing or the wrong thing.
+    return ProofItem("stub fails", exercise.id, not touched.outcome.is_pass, _said(touched))
 
 
 def _reference_passes(curriculum: Curriculum, exercise: Exercise, tell: OnEvent, grade: Grade) -> Found:
@@ -214,9 +224,10 @@ def _reference_passes(curriculum: Curriculum, exercise: Exercise, tell: OnEvent,
     return items, skipped
 
 
-def _wrong_is_rejected(exercise: Exercise, path: Path, tell: OnEvent, grade: Grade) -> Found:
+def _wrong_is_rejected(curriculum: Curriculum, exercise: Exercise, path: Path, tell: OnEvent, grade: Grade) -> Found:
     tell(f"{exercise.id}: {path.name}")
-    report = grade(exercise, path)
+    with staged(curriculum, exercise, path) as launcher:
+        report = grade(exercise, launcher)
     wanted = expected_outcomes(path, on_card=report.device != "cpu")
     holds = report.outcome in wanted
     detail = f"must get {' or '.join(sorted(wanted))}; got {_said(report)}"

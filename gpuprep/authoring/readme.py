@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gpuprep.authoring.stubs import StubResult, StubStatus
@@ -102,9 +102,17 @@ def _row(curriculum: Curriculum, exercise: Exercise) -> str:
         exercise.summary,
         _LANGUAGES.get(exercise.language, exercise.language),
         str(exercise.minutes),
-        ", ".join(_target(target) for target in exercise.targets) or "not timed",
+        _targets(exercise.targets) or "not timed",
     )
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _targets(targets: Sequence[Target]) -> str:
+    """Targets with commas between them, each operation's behind its name."""
+    by_operation: dict[str, list[str]] = {}
+    for target in targets:
+        by_operation.setdefault(target.of, []).append(_target(target))
+    return "; ".join(f"{of}: {', '.join(told)}" if of else ", ".join(told) for of, told in by_operation.items())
 
 
 def _target(target: Target) -> str:

@@ -21,10 +21,10 @@ from gpuprep.yaml_nodes import Value, compose, read_text, suggestion
 TEMPLATES = Path(__file__).parent / "templates"
 """A folder for each language that an exercise can be started in."""
 
-WRONG_EXAMPLE = "forgets_the_factor.py"
+WRONG_EXAMPLE = "forgets_the_factor"
 
 # The exercise's function has this name, and the file imports these.
-_TAKEN_NAMES = frozenset({"torch", "triton", "tl"})
+_TAKEN_NAMES = frozenset({"torch", "triton", "tl", "Path", "RawModule"})
 
 
 @dataclass(frozen=True)
@@ -67,18 +67,31 @@ def scaffold(
     new_text = _with_entry(text, path, module, _render(language, "entry", words))
     after = _proven(before, new_text, path, exercise_id, module)
     exercise = after.exercise(exercise_id)
-    reference = _render(language, "reference", words)
-    files = {
-        after.reference_path(exercise): reference,
-        after.grader_path(exercise): _render(language, "grader", words),
-        after.root / "tests" / "wrong" / exercise.slug / WRONG_EXAMPLE: _render(language, "wrong", words),
-        after.stub_path(exercise): make_stub(reference, after.reference_path(exercise)),
-    }
+    files = _files(after, exercise, words)
     for file in files:
         if file.exists():
             raise UsageError(f"{file} is there already", next_step="choose another id or name, or move that file away")
     _write_all({**files, path: new_text}, removable=tuple(files))
     return ScaffoldResult(exercise, tuple(files))
+
+
+def _files(curriculum: Curriculum, exercise: Exercise, words: dict[str, str]) -> dict[Path, str]:
+    """The text of each new file. A language with a `reference_cu` template has kernels beside its launcher."""
+    reference = curriculum.reference_path(exercise)
+    language, wrong = exercise.language, curriculum.root / "tests" / "wrong" / exercise.slug / WRONG_EXAMPLE
+    files = {
+        reference: _render(language, "reference", words),
+        curriculum.grader_path(exercise): _render(language, "grader", words),
+    }
+    if (TEMPLATES / language / "reference_cu.txt").is_file():
+        files[reference.with_suffix(".cu")] = _render(language, "reference_cu", words)
+        files[wrong.with_suffix(".cu")] = _render(language, "wrong_cu", words)
+    else:
+        files[wrong.with_suffix(".py")] = _render(language, "wrong", words)
+    for suffix in (".py", ".cu"):
+        if text := files.get(reference.with_suffix(suffix)):
+            files[curriculum.stub_path(exercise).with_suffix(suffix)] = make_stub(text, reference.with_suffix(suffix))
+    return files
 
 
 def languages() -> tuple[str, ...]:

@@ -1,8 +1,16 @@
-"""Wrong solutions and what they must get: the first lines of every file in `tests/wrong/<slug>/`."""
+"""Wrong solutions and what they must get: the first lines of every file in `tests/wrong/<slug>/`.
+
+Where an exercise has a `.cu`, a wrong solution may be one too: a `.cu` by itself is graded with the reference's
+launcher, a `.py` by itself with the reference's kernels, and two files of one name belong together.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from gpuprep.curriculum import Curriculum
@@ -16,11 +24,38 @@ _HEADER_LINES = 3
 
 def wrong_files(curriculum: Curriculum, exercise: Exercise) -> tuple[Path, ...]:
     """The exercise's wrong solutions, sorted; none where the curriculum ships without its tests."""
-    return tuple(sorted((curriculum.root / "tests" / "wrong" / exercise.slug).glob("*.py")))
+    return solutions_in(curriculum.root / "tests" / "wrong" / exercise.slug)
+
+
+def solutions_in(folder: Path) -> tuple[Path, ...]:
+    """A folder's solutions, sorted: each `.py`, and each `.cu` that has none of its name beside it."""
+    alone = (path for path in folder.glob("*.cu") if not path.with_suffix(".py").is_file())
+    return tuple(sorted([*folder.glob("*.py"), *alone]))
+
+
+@contextlib.contextmanager
+def staged(curriculum: Curriculum, exercise: Exercise, path: Path) -> Iterator[Path]:
+    """The Python file to grade for a solution, with a `.cu` beside it where the exercise has one.
+
+    What the solution leaves out is the reference's. Then both lie in a folder that is gone afterwards.
+    """
+    reference = curriculum.reference_path(exercise)
+    launcher, kernels = path.with_suffix(".py"), path.with_suffix(".cu")
+    needs_kernels = reference.with_suffix(".cu").is_file()
+    if launcher.is_file() and (kernels.is_file() or not needs_kernels):
+        yield launcher
+        return
+    with tempfile.TemporaryDirectory(prefix="gpuprep-") as name:
+        folder = Path(name).resolve()
+        for own in (launcher, kernels):
+            source = own if own.is_file() else reference.with_suffix(own.suffix)
+            if source.is_file():
+                shutil.copyfile(source, folder / own.name)
+        yield folder / launcher.name
 
 
 def expected_outcomes(path: Path, *, on_card: bool = False) -> frozenset[Outcome]:
-    """The outcomes that a wrong file declares: `# expect: RACE|WRONG_VALUES`.
+    """The outcomes that a wrong file declares: `# expect: RACE|WRONG_VALUES`, in a `.cu` with `//`.
 
     Args:
         path: the file.

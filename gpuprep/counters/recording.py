@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,14 +36,31 @@ def extent_of(name: str, tensor: torch.Tensor) -> Extent:
 
 
 @dataclass
+class Site:
+    """A line of a CUDA kernel that accesses memory, and what its accesses came to."""
+
+    path: str
+    line: int
+    kind: str
+    """load, store, shared_load, shared_store or atomic."""
+    requests: int = 0
+    sectors: int = 0
+    wavefronts: int = 0
+
+
+@dataclass
 class Recording:
     """Filled while the recorded call runs; read it afterwards.
 
     Args:
         inputs: the grader's tensors. A learner's view of one of them reaches no further than the tensor itself.
+        is_reversed: each launch's programs, or blocks, run last one first.
+        ends_by: a `time.monotonic()` by which kernels should have ended, or None.
     """
 
     inputs: Sequence[torch.Tensor] = ()
+    is_reversed: bool = False
+    ends_by: float | None = None
     host_ops: list[HostOp] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     bytes_loaded: int = 0
@@ -52,8 +70,20 @@ class Recording:
     launches: int = 0
     programs: int = 0
     dot_flops: int = 0
+    load_requests: int = 0
+    store_requests: int = 0
+    shared_requests: int = 0
+    shared_wavefronts: int = 0
+    bank_conflicts: int = 0
+    atomics: int = 0
+    barriers: int = 0
+    threads: int = 0
+    shared_bytes: int = 0
+    mma: int = 0
+    sites: dict[tuple[str, int, str], Site] = field(default_factory=dict)
+    """By path, line and kind."""
     stopped_by: Finding | None = None
-    """The out-of-bounds access that ended the call; nothing is launched after it."""
+    """The fault that ended the call; nothing is launched after it."""
 
     def __post_init__(self) -> None:
         self._input_extents = [extent_of("", tensor) for tensor in self.inputs]
@@ -64,27 +94,21 @@ class Recording:
     @property
     def work(self) -> Work:
         """The counted work so far."""
-        return Work(
-            bytes_loaded=self.bytes_loaded,
-            bytes_stored=self.bytes_stored,
-            sectors_loaded=self.sectors_loaded,
-            sectors_stored=self.sectors_stored,
-            launches=self.launches,
-            programs=self.programs,
-            dot_flops=self.dot_flops,
-        )
+        return Work(**{figure: getattr(self, figure) for figure in Work.__dataclass_fields__})
 
     @property
     def is_full_of_races(self) -> bool:
         """True when no further race would be kept."""
-        return sum(finding.kind == RACE for finding in self.findings) >= MAX_RACES
+        return self._n_races("error") >= MAX_RACES
 
     def note(self, finding: Finding) -> None:
         """Keeps a finding, once for each line, tensor and direction."""
-        place = (finding.kind, finding.path, finding.line, finding.tensor, finding.is_store)
-        known = {(old.kind, old.path, old.line, old.tensor, old.is_store) for old in self.findings}
-        if place not in known and not (finding.kind == RACE and self.is_full_of_races):
+        known = {_place(old) for old in self.findings}
+        if _place(finding) not in known and not (finding.kind == RACE and self._n_races(finding.severity) >= MAX_RACES):
             self.findings.append(finding)
+
+    def _n_races(self, severity: str) -> int:
+        return sum(finding.kind == RACE and finding.severity == severity for finding in self.findings)
 
     def keep(self, tensor: torch.Tensor) -> None:
         """Remembers the storage of a tensor that a kernel may store into."""
@@ -98,10 +122,7 @@ class Recording:
 
     def mark_stored(self, storage: int, access: Access) -> None:
         """Remembers that a kernel stored to these lanes, all of them in the storage that begins at `storage`."""
-        marks = self._stored.get(storage)
-        if marks is None:
-            n_words = -(-self._storages[storage].nbytes() // _WORD_BYTES)
-            marks = self._stored[storage] = np.zeros(n_words * _WORD_BYTES, dtype=np.uint8)
+        marks = self._marks_of(storage)
         if access.is_run:
             marks[access.low - storage : access.high - storage] = 1
             return
@@ -113,6 +134,17 @@ class Recording:
         else:
             for byte in range(width):
                 marks[offsets + byte] = 1
+
+    def mark_bytes(self, storage: torch.UntypedStorage, written: npt.NDArray[np.uint8]) -> None:
+        """Remembers which bytes of a storage a kernel stored to.
+
+        Args:
+            storage: the storage.
+            written: not 0 for each such byte.
+        """
+        if storage.nbytes():
+            self._storages.setdefault(storage.data_ptr(), storage)
+            self._marks_of(storage.data_ptr())[: written.size] |= written != 0
 
     def stored_bytes(self, storage: torch.UntypedStorage) -> npt.NDArray[np.uint8] | None:
         """1 for each byte of a storage that a kernel has stored to, 0 for the others; None where none has."""
@@ -134,3 +166,33 @@ class Recording:
             writeable=False,
         )
         return int(np.count_nonzero(elements))
+
+    def _marks_of(self, storage: int) -> npt.NDArray[np.uint8]:
+        marks = self._stored.get(storage)
+        if marks is None:
+            n_words = -(-self._storages[storage].nbytes() // _WORD_BYTES)
+            marks = self._stored[storage] = np.zeros(n_words * _WORD_BYTES, dtype=np.uint8)
+        return marks
+
+
+def _place(finding: Finding) -> tuple[str, str, str, int, str, bool]:
+    return finding.severity, finding.kind, finding.path, finding.line, finding.tensor, finding.is_store
+
+
+_running: list[Recording] = []
+"""The recording that is going on, if one is."""
+
+
+def running() -> Recording | None:
+    """The recording that is going on in this process; None outside of a worker's calls."""
+    return _running[-1] if _running else None
+
+
+@contextmanager
+def run_under(recording: Recording) -> Iterator[None]:
+    """Makes it the one that `running` returns, until the block is left."""
+    _running.append(recording)
+    try:
+        yield
+    finally:
+        _running.pop()

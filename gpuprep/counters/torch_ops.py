@@ -110,10 +110,21 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self._host_ops = host_ops
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # Else torch hides the method below from dynamo by importing it at the first operation, which takes a second.
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
+        # Hidden once dynamo is there, or what a compiled function meets here would be compiled too.
+        disable = getattr(sys.modules.get("torch._dynamo"), "disable", None)
+        run = disable(self._run_noted) if disable else self._run_noted
+        return run(func, args, kwargs or {})
+
+    def _run_noted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        result = func(*args, **kwargs)
         self._host_ops.note(str(func), max(_numel(args), _numel(kwargs), _numel(result)))
         return result
 

@@ -20,7 +20,7 @@ import torch
 from gpuprep.counters.accesses import untagged
 from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, OutOfBoundsAccess
 from gpuprep.counters.launches import Launch
-from gpuprep.counters.recording import Recording
+from gpuprep.counters.recording import Recording, run_under
 from gpuprep.counters.torch_ops import HostOp, HostOps
 from gpuprep.counters.triton_support import check_supported, unsupported
 
@@ -88,7 +88,12 @@ class Counter:
 
     @contextmanager
     def recording(
-        self, *, reverse: bool = False, inputs: Sequence[torch.Tensor] = (), path: str | None = None
+        self,
+        *,
+        reverse: bool = False,
+        inputs: Sequence[torch.Tensor] = (),
+        path: str | None = None,
+        ends_by: float | None = None,
     ) -> Iterator[Recording]:
         """Counts everything that runs until the block is left.
 
@@ -96,6 +101,7 @@ class Counter:
             reverse: run each launch's programs last one first.
             inputs: the grader's tensors: no view of one reaches beyond its logical elements.
             path: the learner's file, whose lines host operations are reported at; None finds it from the call.
+            ends_by: see `Recording`.
 
         Raises:
             RuntimeError: a recording is going on already.
@@ -104,11 +110,11 @@ class Counter:
         if switch.recording is not None:
             raise RuntimeError("a recording is going on in this process already")
         host_ops = HostOps(path)
-        recording = Recording(inputs=inputs, host_ops=host_ops.ops)
+        recording = Recording(inputs=inputs, is_reversed=reverse, ends_by=ends_by, host_ops=host_ops.ops)
         switch.is_reversed = reverse
         switch.recording = recording
         try:
-            with host_ops.recording():
+            with host_ops.recording(), run_under(recording):
                 yield recording
         finally:
             switch.recording = None

@@ -12,6 +12,7 @@ from gpuprep.channel import storage_id
 from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
+from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, RACE, finding_faults, remarks
 from gpuprep.grading.work import counted_work, packet
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 Answer = Mapping[str, Any]
 
-_FINDINGS = {
-    "out_of_bounds": Outcome.OUT_OF_BOUNDS,
-    "misaligned": Outcome.MISALIGNED,
-    "race": Outcome.RACE,
-}
 _HOST_RULE = "Host code may allocate and view tensors; what is computed, a kernel computes."
 
 
@@ -47,11 +43,23 @@ class Asked:
         return CaseResult(self.case, self.device, outcome, message, **more)
 
     def line(self, number: int, path: str | None = None) -> SourceLine | None:
-        """A line of the learner's file, or None where it isn't known or where `path` names another file."""
+        """A line of the learner's file or of the `.cu` beside it; None where it isn't known or is another file's."""
         # Another file's line could be any file's: what the worker names is not opened.
-        if number <= 0 or path not in (None, self.path, str(Path(self.path).resolve())):
-            return None
-        return SourceLine(self.path, number, linecache.getline(self.path, number).strip())
+        return source_line(Path(self.path), number, self.path if path is None else path)
+
+
+def source_line(graded: Path, number: int, path: str) -> SourceLine | None:
+    """A line of the graded file or of the `.cu` beside it.
+
+    Args:
+        graded: the learner's Python file.
+        number: which line; nothing for 0.
+        path: which of the two, as the worker names it; nothing for any other file.
+    """
+    for own in (graded, graded.with_suffix(".cu")):
+        if number > 0 and path in (str(own), str(own.resolve())):
+            return SourceLine(str(own), number, linecache.getline(str(own), number).strip())
+    return None
 
 
 def result_of(asked: Asked, answer: Answer, reversed_answer: Answer | None = None) -> CaseResult:
@@ -66,18 +74,24 @@ def result_of(asked: Asked, answer: Answer, reversed_answer: Answer | None = Non
     if reversed_answer is not None and not any(fault.outcome in _ORDER_FREE for fault in faults):
         faults.extend(_order_faults(asked, answer, reversed_answer, faults))
     work, budgets = _work(asked, answer)
+    noticed = remarks(asked, answer)
     if faults:
         first = min(faults, key=lambda fault: fault.outcome.precedence)
+        first = replace(first, remarks=(*first.remarks, *noticed))
         return replace(first, work=work, budgets=budgets) if first.outcome in _WORK_OUTCOMES else first
-    return asked.passed(work=work, budgets=budgets)
+    return asked.passed(work=work, budgets=budgets, remarks=noticed)
 
 
 _WORK_OUTCOMES = (Outcome.BANNED_CALL, Outcome.TOO_MUCH_WORK)
-_ORDER_FREE = (Outcome.RAISED, Outcome.NOT_STARTED, Outcome.COMPILE_FAILED, Outcome.SKIPPED, Outcome.OUT_OF_BOUNDS)
+_ORDER_FREE = (
+    *(Outcome.RAISED, Outcome.NOT_STARTED, Outcome.COMPILE_FAILED, Outcome.SKIPPED, Outcome.CRASHED),
+    *(Outcome.DEADLOCK, Outcome.TIMED_OUT, Outcome.OUT_OF_BOUNDS, Outcome.BAD_SYNC),
+)
+"""What is wrong in any order."""
 
 
 def _faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
-    yield from _finding_faults(asked, answer)
+    yield from finding_faults(asked, answer)
     yield from _banned(asked, answer)
     if answer["status"] == "raised":
         yield raised(asked, answer)
@@ -89,17 +103,19 @@ def _faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
     elif answer["status"] == "returned":
         yield from _output_faults(asked, answer)
         yield from _input_faults(asked, answer)
-    elif answer["status"] != "stopped" or not answer["findings"]:
+    elif answer["status"] != "stopped" or all(finding["severity"] != "error" for finding in answer["findings"]):
         # What is no fault would count as a pass.
         raise ValueError(f"status {answer['status']!r} with {len(answer['findings'])} findings")
 
 
 def raised(asked: Asked, answer: Answer) -> CaseResult:
     """What a call that raised comes to."""
-    where = asked.line(answer["line"])
-    what = f"{answer['type']}: {answer['message']}"
+    where = asked.line(answer["line"], answer["path"])
+    what = said(answer)
     if answer["is_not_implemented"]:
         return asked.failed(Outcome.NOT_STARTED, "NotImplementedError: a TODO is still open", where=where)
+    if answer["lacks_back_end"]:
+        return asked.failed(Outcome.SKIPPED, what, where=where)
     if answer["needs_device"]:
         return asked.failed(
             Outcome.SKIPPED, f"needs a GPU, which the interpreter can't stand in for ({what})", where=where
@@ -109,29 +125,11 @@ def raised(asked: Asked, answer: Answer) -> CaseResult:
     return asked.failed(Outcome.RAISED, what, where=where)
 
 
-def _finding_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
-    for finding in answer["findings"]:
-        kind = str(finding["kind"])
-        yield asked.failed(
-            _FINDINGS[kind],
-            str(finding["message"]),
-            diagnosis=_FINDING_DIAGNOSES.get(kind),
-            where=asked.line(int(finding["line"]), str(finding["path"])),
-        )
-
-
-_FINDING_DIAGNOSES = {
-    "out_of_bounds": Diagnosis(
-        "out_of_bounds",
-        "An address outside the tensor: on a card this reads or overwrites somebody else's memory, mostly in silence. "
-        "Usual causes: no mask on the last block, a mask on the load but not on the store, a wrong stride.",
-    ),
-    "race": Diagnosis(
-        "race",
-        "Programs of one launch run in any order and at the same time. Give each program its own output elements, use "
-        "an atomic, or split the work into two launches.",
-    ),
-}
+def said(answer: Answer) -> str:
+    """What was raised, in words."""
+    # These say where they come from by themselves.
+    is_ours = answer["type"] in ("CudaCompileError", "BackEndMissingError")
+    return str(answer["message"]) if is_ours else f"{answer['type']}: {answer['message']}"
 
 
 def _outputs_wanted(asked: Asked) -> str:
@@ -229,7 +227,7 @@ def _input_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
             yield asked.failed(
                 Outcome.OUT_OF_BOUNDS,
                 f"memory just outside {name} was overwritten",
-                diagnosis=_FINDING_DIAGNOSES["out_of_bounds"],
+                diagnosis=OUT_OF_BOUNDS,
             )
 
 
@@ -295,14 +293,14 @@ def _order_faults(
             differs,
             outcome=Outcome.RACE,
             message=f"run with its programs in another order, {differs.message}",
-            diagnosis=_FINDING_DIAGNOSES["race"],
+            diagnosis=RACE,
         )
     elif differs is not None and _differ(answer, reversed_answer) and not _all_poison(answer):
         yield replace(
             differs,
             outcome=Outcome.RACE,
             message="the result depends on the order in which programs run",
-            diagnosis=_FINDING_DIAGNOSES["race"],
+            diagnosis=RACE,
         )
 
 

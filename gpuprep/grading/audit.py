@@ -29,7 +29,7 @@ from gpuprep.worker.timing import median_interval
 if TYPE_CHECKING:
     import torch
 
-N_ROUNDS = 14
+N_ROUNDS = 12
 ROUND_MS = 3.0
 """A round holds at least this much of the learner's GPU work, so that the host's jitter is small beside it."""
 MEMORY_SHARE = 0.5

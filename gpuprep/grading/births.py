@@ -40,6 +40,10 @@ _ENVIRONMENT = (
     "CUDA_VISIBLE_DEVICES",
     "LD_LIBRARY_PATH",
     "TRITON_CACHE_DIR",
+    # Where compiled CUDA kernels are kept, and where CuPy finds the headers.
+    "XDG_CACHE_HOME",
+    "CUPY_CACHE_DIR",
+    "CUDA_PATH",
 )
 """All that a worker inherits. In particular no PYTHON*, no LD_PRELOAD, no tokens."""
 

@@ -54,6 +54,14 @@ class Ceilings:
         return flops / 1e12 / (time_ms / 1e3) / self.matmul_tflop_per_s[dtype]
 
 
+def are_known(dtypes: Sequence[str]) -> bool:
+    """True where `calibrate` would find all of these rates in its cache."""
+    import torch
+
+    found = _read().get(_key(torch.cuda.get_device_properties(0)))
+    return found is not None and not set(dtypes) - set(Ceilings(**found).matmul_tflop_per_s)
+
+
 def calibrate(dtypes: Sequence[str] = DTYPES, *, anew: bool = True) -> Ceilings:
     """The copy rate and the matmul rates of the current card.
 

@@ -28,11 +28,12 @@ _NVML_THROTTLES = {
 _SPOILING = frozenset({0x08, 0x20, 0x40, 0x80})
 
 
-def card_state(ours: frozenset[int]) -> CardState | None:
+def card_state(ours: frozenset[int], since_s: float = 0.0) -> CardState | None:
     """What NVML says of the current card, or None where there is no NVML.
 
     Args:
         ours: process ids of this check, which are no strangers on the card.
+        since_s: whoever used the card before this moment (as `time.time` tells it) is no stranger either.
     """
     try:
         import pynvml
@@ -43,7 +44,7 @@ def card_state(ours: frozenset[int]) -> CardState | None:
     except pynvml.NVMLError:
         return None
     try:
-        return _state(pynvml, _handle(pynvml), ours)
+        return _state(pynvml, _handle(pynvml), ours, since_s)
     except pynvml.NVMLError:
         return None
     finally:
@@ -57,7 +58,7 @@ def _handle(nvml: Any) -> Any:
     return nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
 
 
-def _state(nvml: Any, card: Any, ours: frozenset[int]) -> CardState:
+def _state(nvml: Any, card: Any, ours: frozenset[int], since_s: float) -> CardState:
     def ask(name: str, *arguments: Any) -> Any:
         # Each figure for itself: cards, drivers and containers refuse different ones.
         try:
@@ -77,19 +78,27 @@ def _state(nvml: Any, card: Any, ours: frozenset[int]) -> CardState:
         power_limit_w=None if limit_mw is None else limit_mw / 1e3,
         throttling=tuple(word for bit, word in _NVML_THROTTLES.items() if reasons & bit),
         is_spoiled=any(reasons & bit for bit in _SPOILING),
-        strangers=_busy_strangers(ask, present, ours),
+        strangers=_busy_strangers(ask, present, ours, since_s),
     )
 
 
-def _busy_strangers(ask: Any, present: set[int], ours: frozenset[int]) -> int | None:
-    """How many processes of others kept the card's multiprocessors busy just now; None where that can't be told."""
+def _busy_strangers(ask: Any, present: set[int], ours: frozenset[int], since_s: float) -> tuple[str, ...] | None:
+    """The processes of others that kept the card's multiprocessors busy; None where that can't be told."""
     if not present & ours:
         # A container that sees the host's process ids, or none at all: our own would look like strangers.
         return None
-    recent = ask("nvmlDeviceGetProcessUtilization", 0)
+    recent = ask("nvmlDeviceGetProcessUtilization", int(since_s * 1e6))
     if recent is None:
         return None
-    return len({sample.pid for sample in recent if sample.smUtil > 0 and sample.pid in present - ours})
+    busy = {sample.pid for sample in recent if sample.smUtil > 0 and sample.timeStamp > since_s * 1e6}
+    return tuple(_named(pid) for pid in sorted(busy & present - ours))
+
+
+def _named(pid: int) -> str:
+    try:
+        return f"process {pid} ({psutil.Process(pid).name()})"
+    except psutil.Error:
+        return f"process {pid}"
 
 
 def _text(value: str | bytes) -> str:

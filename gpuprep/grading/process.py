@@ -133,14 +133,18 @@ class WorkerProcess:
         """The end of what was printed, without escape sequences and control characters."""
         return clean(self._drain.kept())
 
-    def stop(self) -> None:
-        """Kill the worker and every process that came of it. Stopping twice is once."""
+    def stop(self, *, is_awaited: bool = False) -> None:
+        """Kill the worker and every process that came of it. Stopping twice is once.
+
+        Args:
+            is_awaited: return when they are gone, even where a pool would see to that later.
+        """
         if self._is_over:
             return
         self._is_over = True
         if isinstance(self._birth, Forked):
             self._birth.release()
-            if self._pool is not None and self._pool.defers(self._clear_away):
+            if not is_awaited and self._pool is not None and self._pool.defers(self._clear_away):
                 return
         self._clear_away()
 

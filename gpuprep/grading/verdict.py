@@ -28,9 +28,9 @@ class Graded:
     """Of the cases that were run, in order."""
     tiers: frozenset[Tier]
     """The tiers that the exercise has cases for."""
-    timing: Timing | None
+    timings: tuple[Timing, ...]
     why_no_speed: str
-    """Why no case was timed, where that had nothing to do with the learner's code; else empty."""
+    """Why not all was timed, where that had nothing to do with the learner's code; else empty."""
     stop: Stop | None
     device: str
     versions: Mapping[str, str]
@@ -64,7 +64,7 @@ def report_of(graded: Graded, identity: Mapping[str, Any]) -> Report:
         outcome=outcome,
         tiers=tiers,
         cases=graded.results,
-        timing=graded.timing if not graded.failures else None,
+        timings=graded.timings if not graded.failures else (),
         message=message,
         where=where,
         device=graded.device,
@@ -126,18 +126,22 @@ def _speed(graded: Graded) -> TierResult | None:
         return None
     if why := _why_inconclusive(graded):
         return TierResult(Tier.SPEED, Outcome.INCONCLUSIVE, why)
-    if graded.timing is None:
+    worst = _first([Outcome.PASSED, *(timing.outcome for timing in graded.timings)])
+    if worst is Outcome.PASSED and (graded.why_no_speed or not graded.timings):
         return TierResult(Tier.SPEED, Outcome.SKIPPED, graded.why_no_speed or _why_skipped(graded))
-    # Without a target every speed will do.
-    return TierResult(Tier.SPEED, _first([Outcome.PASSED, *(figure.outcome for figure in graded.timing.figures)]))
+    return TierResult(Tier.SPEED, worst)
 
 
 def _why_inconclusive(graded: Graded) -> str:
-    state = graded.timing.card if graded.timing else None
-    if state is not None and state.is_spoiled:
-        return f"the card was slowing itself down ({', '.join(state.throttling)}): let it cool, then check again"
-    if state is not None and state.strangers:
-        return f"{state.strangers} other processes kept the card busy: check again when it is free"
+    """What about the card leaves no figure to judge: of one operation it says enough about the others."""
+    for timing in graded.timings:
+        state = timing.card
+        if state is not None and state.is_spoiled:
+            why = f"the card was slowing itself down ({', '.join(state.throttling)}): let it cool, then check again"
+            return f"{timing.case.name}: {why}"
+        if state is not None and state.strangers:
+            why = f"{', '.join(state.strangers)} kept the card busy: check again when it is free"
+            return f"{timing.case.name}: {why}"
     return graded.why_inconclusive
 
 
@@ -165,10 +169,11 @@ def _explanation(graded: Graded, outcome: Outcome) -> tuple[str, SourceLine | No
         return f"{what} be graded here: {_why_skipped(graded)}", None
     if why := _why_inconclusive(graded):
         return why, None
-    assert graded.timing is not None  # noqa: S101  TOO_SLOW and INCONCLUSIVE come from its figures
-    missed = next(figure for figure in graded.timing.figures if figure.outcome is outcome)
-    name = missed.target.figure.replace("_", " ")
-    return f"{name} is {missed.value:.2f}, the target is {missed.target.pass_at:.2f} ({missed.detail})", None
+    # TOO_SLOW and INCONCLUSIVE come from a figure.
+    found = ((timing, figure) for timing in graded.timings for figure in timing.figures)
+    timing, missed = next((timing, figure) for timing, figure in found if figure.outcome is outcome)
+    name, target = missed.target.figure.replace("_", " "), missed.target.pass_at
+    return f"{timing.case.name}: {name} is {missed.value:.2f}, the target is {target:.2f} ({missed.detail})", None
 
 
 def _why_skipped(graded: Graded) -> str:

@@ -7,13 +7,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.grader import ITEMSIZE
-from gpuprep.model import CaseResult, Diagnosis, Outcome, Work
+from gpuprep.model import Budget, CaseResult, Diagnosis, Outcome, SourceLine, Work
+from gpuprep.work import RATIOS
 
 if TYPE_CHECKING:
     from gpuprep.grading.answers import Answer, Asked
 
 _COPIES = frozenset({"aten.clone", "aten.contiguous"})
 _FILLS = frozenset({"aten.zeros", "aten.zeros_like", "aten.new_zeros", "aten.full", "aten.full_like", "aten.new_full"})
+
+
+_RATIO_SITES = {
+    "sectors_per_load": ("load", "sectors", "sectors a load request"),
+    "sectors_per_store": ("store", "sectors", "sectors a store request"),
+}
+_SHARED_FIGURES = frozenset({"bank_conflicts", "shared_wavefronts"})
 
 
 def _work_of(answer: Answer) -> Work:
@@ -46,28 +54,63 @@ def budget_fault(asked: Asked, answer: Answer, result: CaseResult) -> CaseResult
         return None
     kernels = _work_of(answer)
     for budget in result.budgets:
-        by_kernels = int(getattr(kernels, budget.figure))
+        by_kernels = getattr(kernels, budget.figure)
         if by_kernels < budget.least:
             return _done_elsewhere(
                 asked,
                 result,
-                f"the kernels' {budget.figure} is {by_kernels}, and no solution needs less than {budget.least}: "
-                "something else did the work",
+                f"the kernels' {budget.figure} is {_shown(budget.figure, by_kernels)}, and no solution needs less than "
+                f"{_shown(budget.figure, budget.least)}: something else did the work",
             )
     if fault := _unwitnessed(asked, answer, result):
         return fault
     for budget in result.budgets:
-        in_all = int(getattr(result.work, budget.figure))
-        if in_all > budget.most:
-            kind = "too_many_launches" if budget.figure == "launches" else "extra_work"
-            return asked.failed(
-                Outcome.TOO_MUCH_WORK,
-                f"{budget.figure} is {in_all}; at most {budget.most} fit the budget ({budget.why})",
-                diagnosis=Diagnosis(kind, _EXTRA[kind]),
-                work=result.work,
-                budgets=result.budgets,
-            )
+        if getattr(result.work, budget.figure) > budget.most:
+            return _over(asked, answer, result, budget)
     return None
+
+
+def _over(asked: Asked, answer: Answer, result: CaseResult, budget: Budget) -> CaseResult:
+    kind = _KINDS.get(budget.figure, "extra_work")
+    in_all, (worst, where) = getattr(result.work, budget.figure), _worst_site(asked, answer, budget.figure)
+    over, most = _shown(budget.figure, in_all), _shown(budget.figure, budget.most)
+    return asked.failed(
+        Outcome.TOO_MUCH_WORK,
+        f"{budget.figure} is {over}; at most {most} fit the budget ({budget.why}){worst}",
+        diagnosis=Diagnosis(kind, _EXTRA[kind]),
+        where=where,
+        work=result.work,
+        budgets=result.budgets,
+        remarks=result.remarks,
+    )
+
+
+def _shown(figure: str, value: float) -> str:
+    """`4.40` of a ratio, `131072` of a count."""
+    return f"{value:.2f}" if figure in RATIOS else str(int(value))
+
+
+def _worst_site(asked: Asked, answer: Answer, figure: str) -> tuple[str, SourceLine | None]:
+    """The line that has most to do with a figure about how memory is accessed, in words, and where it is."""
+    if figure in _RATIO_SITES:
+        kind, count, unit = _RATIO_SITES[figure]
+    elif figure in _SHARED_FIGURES:
+        kind, count, unit = "shared", "wavefronts", "wavefronts a request to shared memory"
+    else:
+        return "", None
+    # What it costs beyond one of each a request: a bad line that runs once matters less than one that runs often.
+    sites = [site for site in answer["sites"] if str(site["kind"]).startswith(kind) and int(site["requests"]) > 0]
+    worst = max(sites, key=lambda site: int(site[count]) - _least(count) * int(site["requests"]), default=None)
+    if worst is None:
+        return "", None
+    ratio = int(worst[count]) / int(worst["requests"])
+    line = int(worst["line"])
+    return f"; line {line}: {ratio:.2f} {unit}", asked.line(line, str(worst["path"]))
+
+
+def _least(count: str) -> int:
+    """What a request for 32 neighbouring words costs."""
+    return 4 if count == "sectors" else 1
 
 
 def _done_elsewhere(asked: Asked, result: CaseResult, message: str) -> CaseResult:
@@ -80,7 +123,29 @@ def _done_elsewhere(asked: Asked, result: CaseResult, message: str) -> CaseResul
     )
 
 
+_KINDS = {
+    "launches": "too_many_launches",
+    "bank_conflicts": "bank_conflicts",
+    "shared_wavefronts": "bank_conflicts",
+    "sectors_per_load": "uncoalesced",
+    "sectors_per_store": "uncoalesced",
+    "shared_bytes_per_thread": "low_occupancy",
+}
+"""Which kind of too much a figure is; any other is extra work."""
 _EXTRA = {
+    "low_occupancy": (
+        "Blocks that take much shared memory and have few threads leave a multiprocessor half empty: too few warps to "
+        "work while others wait for memory. Keep less in shared memory, or let more threads share it."
+    ),
+    "uncoalesced": (
+        "A warp's 32 lanes should access neighbouring elements: a request then touches 4 sectors of 32 bytes for "
+        "floats (16 for float4), and nothing that is moved is wasted. Let threadIdx.x run along the axis of stride 1; "
+        "go through shared memory where one side can't."
+    ),
+    "bank_conflicts": (
+        "Shared memory has 32 banks of 4 bytes: lanes of a warp that hit different words of one bank wait for each "
+        "other. A column of a 32-wide tile lies in a single bank: pad its rows by one element, or swizzle the index."
+    ),
     "extra_work": "Memory is read or written more often than needed: load each element once, keep it in registers.",
     "too_many_launches": "Each launch reads its inputs from device memory again: do it in fewer kernels.",
 }

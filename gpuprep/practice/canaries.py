@@ -78,6 +78,22 @@ cupy.RawModule(code=source).get_function("triple")((2,), (64,), (x, out, cupy.in
 print(int(out.sum()))
 """
 
+_EMULATED = r"""
+import torch
+from gpuprep.cuda import RawModule
+
+source = '''
+extern "C" __global__ void triple(const float* x, float* out, int n) {
+    int k = blockIdx.x * blockDim.x + threadIdx.x;
+    if (k < n) out[k] = 3.0f * x[k];
+}
+'''
+x = torch.arange(100, dtype=torch.float32)
+out = torch.zeros(128)
+RawModule(code=source).get_function("triple")((2,), (64,), (x, out, 100))
+print(int(out.sum()))
+"""
+
 _GLOO = """
 import torch
 import torch.distributed as dist
@@ -118,6 +134,14 @@ TRITON_CPU = Canary(
 TRITON_GPU = Canary("Triton on the GPU", ("torch", "triton"), True, _TRITON.replace("DEVICE", "cuda"), ANSWER, {})
 CUPY_GPU = Canary("CuPy on the GPU", ("cupy",), True, _CUPY, ANSWER, {})
 GLOO = Canary("torch.distributed (gloo)", ("torch",), False, _GLOO, ANSWER, {})
+EMULATOR = Canary(
+    "CUDA C in the emulator",
+    ("torch",),
+    False,
+    _EMULATED,
+    ANSWER,
+    {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "CUDA_VISIBLE_DEVICES": ""},
+)
 PYTHON_CANARIES = (TRITON_CPU, TRITON_GPU, CUPY_GPU, GLOO)
 
 

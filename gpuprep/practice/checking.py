@@ -46,8 +46,9 @@ class Options:
             return ""
         if report.outcome is Outcome.PROVISIONAL:
             return "speed was required, and could not be graded"
-        if report.timing is not None and not report.timing.audited:
-            return f"audited speed was required ({'; '.join(report.timing.notes) or 'unaudited'})"
+        for timing in report.timings:
+            if not timing.audited:
+                return f"audited speed was required ({timing.case.name}: {'; '.join(timing.notes) or 'unaudited'})"
         return ""
 
 

@@ -130,7 +130,7 @@ def diagnose() -> Checkup:
             lambda: (_python(),),
             lambda: (_torch(torch.result(), gpu.result()), *_gpu(gpu.result(), torch.result())),
             lambda: (_triton(), _cupy(gpu.result())),
-            lambda: (_compiler(),),
+            lambda: (_compiler(), _emulator(gpu, torch)),
             *(lambda canary=canary: (_canary(canary, gpu, torch),) for canary in canaries.PYTHON_CANARIES),
             lambda: (_sandbox(),),
         ]
@@ -233,6 +233,15 @@ def _compiler() -> CheckupItem:
         return CheckupItem("g++", Status.BROKEN, problem, compiler_line())
     said = run_process([path, "--version"], {}).output.partition("\n")[0]
     return CheckupItem("g++", Status.OK, f"{said}; a test program computes the right answer")
+
+
+def _emulator(gpu: Future[_Gpu], torch: Future[_Torch]) -> CheckupItem:
+    from gpuprep.counters.cuda_emulator.toolchain import why_unsupported
+
+    if why := why_unsupported():
+        # Where it is the compiler that is missing, that is said with the line that installs it.
+        return CheckupItem(canaries.EMULATOR.name, Status.NOTE, f"CUDA exercises need a GPU here: {why}")
+    return _canary(canaries.EMULATOR, gpu, torch)
 
 
 def _canary(canary: Canary, gpu: Future[_Gpu], torch: Future[_Torch]) -> CheckupItem:

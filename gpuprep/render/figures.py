@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gpuprep.exercise import Target
-from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Tier, TierResult, Work
+from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Tier, TierResult, Timing, Work
 from gpuprep.render.layout import HARD_SPACE, counted, grouped
+from gpuprep.work import RATIOS
 
 SECTOR_BYTES = 32
 """The smallest piece of memory that a GPU moves."""
@@ -22,8 +25,30 @@ _NOT_ABOUT_VALUES = {Outcome.SKIPPED: "skipped", Outcome.BANNED_CALL: "with a ba
 """Outcomes of a case that say nothing about its values."""
 
 
-def tier_lines(report: Report, tier: TierResult) -> list[str]:
-    """What one tier found: its figures, or why there are none."""
+@dataclass(frozen=True)
+class Paragraph:
+    """Some lines about a tier that share a mark."""
+
+    outcome: Outcome
+    is_gold: bool
+    lines: tuple[str, ...]
+    op: str = ""
+    """The operation that they are about, where several are timed apart."""
+
+
+def paragraphs(report: Report, tier: TierResult) -> list[Paragraph]:
+    """What one tier found, or why it found nothing; operations that were timed apart each in a paragraph."""
+    is_speed = tier.tier is Tier.SPEED
+    apart = report.timings if is_speed and any(timing.case.op for timing in report.timings) else ()
+    found = [Paragraph(timing.outcome, timing.is_gold, _operation_lines(timing), timing.case.op) for timing in apart]
+    if apart and tier.outcome is not Outcome.SKIPPED:
+        rest = [tier.reason] if tier.reason else []
+    else:
+        rest = _tier_lines(report, tier)
+    return [*found, Paragraph(tier.outcome, is_speed and report.is_gold, tuple(rest))] if rest else found
+
+
+def _tier_lines(report: Report, tier: TierResult) -> list[str]:
     if tier.outcome is Outcome.SKIPPED:
         return [f"not graded: {tier.reason}"]
     lines = {Tier.CORRECT: _correct_lines, Tier.WORK: _work_lines, Tier.SPEED: _speed_lines}[tier.tier](report)
@@ -40,13 +65,19 @@ def tier_lines(report: Report, tier: TierResult) -> list[str]:
 def wanted(budget: Budget) -> str:
     """`at most 131 072`, with the least too where that is another figure."""
     if budget.least == budget.most:
-        return f"exactly {grouped(budget.most)} wanted"
-    return f"{grouped(budget.least)} to {grouped(budget.most)} wanted"
+        return f"exactly {amount(budget, budget.most)} wanted"
+    return f"{amount(budget, budget.least)} to {amount(budget, budget.most)} wanted"
 
 
-def counted_figure(work: Work, budget: Budget) -> int:
+def amount(budget: Budget, value: float) -> str:
+    """So much of the figure that a budget bounds: `4.40` of a ratio, `131 072` of a count."""
+    return f"{value:.2f}" if budget.figure in RATIOS else grouped(int(value))
+
+
+def counted_figure(work: Work, budget: Budget) -> float:
     """The figure that a budget bounds."""
-    return int(getattr(work, budget.figure))
+    figure: float = getattr(work, budget.figure)
+    return figure
 
 
 def goal(target: Target) -> str:
@@ -111,27 +142,50 @@ def _work_parts(result: CaseResult) -> list[str]:
     n_sectors = work.sectors_loaded + work.sectors_stored
     if n_sectors:
         parts.append(f"sectors {work.bytes_moved / (n_sectors * SECTOR_BYTES):.0%} used")
+    return [*parts, *_warp_parts(work)]
+
+
+def _warp_parts(work: Work) -> list[str]:
+    """What only a CUDA kernel's warps have: how they access memory."""
+    parts = [
+        f"{ratio:.2f}{HARD_SPACE}sectors a {verb} request"
+        for verb, ratio in (("load", work.sectors_per_load), ("store", work.sectors_per_store))
+        if ratio
+    ]
+    if work.shared_requests:
+        parts.append(counted(work.bank_conflicts, "bank conflict"))
+    if work.mma:
+        parts.append(f"{grouped(work.mma)}{HARD_SPACE}tensor-core products")
     return parts
 
 
-def _ratio(value: int, least: int | None) -> str:
+def _ratio(value: int, least: float | None) -> str:
     return f" = {value / least:.2f}{HARD_SPACE}×{HARD_SPACE}least" if least else ""
 
 
 def _speed_lines(report: Report) -> list[str]:
     """The figures against their targets, the time behind them, and what it was measured on."""
-    timing = report.timing
-    if timing is None:
-        return []
+    lines = []
+    for timing in report.timings:
+        lines += [*_timing_lines(timing), f"on {timing.device}, {timing.case.name}{_doubt(timing)}"]
+    return lines
+
+
+def _operation_lines(timing: Timing) -> tuple[str, ...]:
+    """The same with the case in front, whose name begins with the operation's."""
+    shape = timing.case.name.removeprefix(timing.case.op).lstrip()
+    return (f"{shape} on {timing.device}{_doubt(timing)}", *_timing_lines(timing))
+
+
+def _doubt(timing: Timing) -> str:
+    return "" if timing.audited else ", unaudited"
+
+
+def _timing_lines(timing: Timing) -> list[str]:
     n_samples = counted(timing.n_samples, "sample")
     median = f"median {milliseconds(timing.median_ms)} ({milliseconds(timing.low_ms, timing.high_ms)}, {n_samples})"
     details = [figure.detail for figure in timing.figures if figure.detail]
-    audited = "" if timing.audited else ", unaudited"
-    return [
-        *map(_figure_line, timing.figures),
-        "; ".join([median, *details]),
-        f"on {timing.device}, {timing.case.name}{audited}",
-    ]
+    return [*map(_figure_line, timing.figures), "; ".join([median, *details])]
 
 
 def _figure_line(figure: Measurement) -> str:

@@ -1,4 +1,4 @@
-"""Results as JSON: `{"version": 1, "command": …}`. Every document is complete, and valid JSON whatever it holds."""
+"""Results as JSON: `{"version": 2, "command": …}`. Every document is complete, and valid JSON whatever it holds."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from gpuprep.workspace import InitResult, ResetResult
 
-VERSION = 1
+VERSION = 2
 """Goes up when a key changes its meaning or goes away; new keys don't change it."""
 
 Document = dict[str, Any]
@@ -67,10 +67,12 @@ def checks(
 
 
 def report_dict(exercise: Exercise, report: Report) -> Document:
-    """A report, its cases by name."""
+    """A report, its cases and timings by name."""
     content = report.as_dict()
     for case_dict, result in zip(content["cases"], report.cases, strict=True):
         case_dict["name"] = result.case.name
+    for timing_dict, timing in zip(content["timings"], report.timings, strict=True):
+        timing_dict["name"] = timing.case.name
     return {"title": exercise.title, **content}
 
 

@@ -116,7 +116,7 @@ def next_page(
 
 def goals(exercise: Exercise) -> list[str]:
     """What is asked, in words: the tiers that every exercise has, then the speed targets."""
-    speed = [f"on a GPU, {goal(target)}" for target in exercise.targets]
+    speed = [f"on a GPU, {f'{target.of}: ' if target.of else ''}{goal(target)}" for target in exercise.targets]
     return ["right results on inputs you have not seen, and no needless work", *speed]
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gpuprep.exercise import Exercise
-from gpuprep.model import CaseResult, Outcome, Report, SourceLine, Tier
-from gpuprep.render.figures import counted_figure, tier_lines, wanted
+from gpuprep.model import CaseResult, Outcome, Remark, Report, SourceLine
+from gpuprep.render.figures import amount, counted_figure, paragraphs, wanted
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part, clean, counted, grouped
 from gpuprep.render.marks import mark
 
 MAX_SAMPLES = 5
+MAX_REMARKS = 4
+"""Warnings and notes that are shown."""
 MAX_PRINTED_LINES = 10
 """Lines of the learner's own output that are shown."""
 MAX_PRINTED_WIDTH = 200
@@ -47,6 +49,7 @@ def report_page(
     page.line(("graded  ", "quiet"), display(report.path) or "nothing", indent=INDENT)
     _problem(page, report, display)
     _measured(page, report)
+    _noticed(page, report, display)
     _printed(page, report)
     if unmet:
         page.blank()
@@ -114,6 +117,8 @@ def _failure(page: Page, failure: CaseResult, display: Display) -> None:
     page.prose(failure.message)
     if failure.where:
         _source(page, failure.where, display)
+    for remark in failure.remarks:
+        _remark(page, remark, display)
     if failure.samples:
         page.blank()
         _samples(page, failure)
@@ -168,21 +173,48 @@ def _budgets(page: Page, failure: CaseResult) -> None:
             continue
         page.blank()
         page.line(
-            (f"{budget.figure}  ", "strong"), (grouped(value), "bad"), f" counted, {wanted(budget)}", indent=INDENT
+            (f"{budget.figure}  ", "strong"),
+            (amount(budget, value), "bad"),
+            f" counted, {wanted(budget)}",
+            indent=INDENT,
         )
         page.prose(budget.why, indent=2 * INDENT, style="quiet")
 
 
 def _measured(page: Page, report: Report) -> None:
-    """One line a tier: what was found, or why nothing was."""
+    """Some lines a tier: what was found, or why nothing was."""
     if not report.cases:
         return
     page.blank()
     for tier in report.tiers:
-        glyph, style, _ = mark(tier.outcome, is_gold=tier.tier is Tier.SPEED and report.is_gold)
-        texts = tier_lines(report, tier)
-        label: list[Part] = [(f"{tier.tier:<{_LABEL_WIDTH}}", "quiet"), (f"{glyph} ", style)]
-        page.prose("\n".join(texts), lead=label)
+        name = tier.tier.value
+        for paragraph in paragraphs(report, tier):
+            glyph, style, _ = mark(paragraph.outcome, is_gold=paragraph.is_gold)
+            lead: list[Part] = [(f"{name:<{_LABEL_WIDTH}}", "quiet"), (f"{glyph} ", style)]
+            text, name = "\n".join(paragraph.lines), ""
+            if paragraph.op:
+                title, _, text = text.partition("\n")
+                page.prose(title, lead=[*lead, (f"{paragraph.op}  ", "strong")])
+                lead = [" " * (_LABEL_WIDTH + len(glyph) + 1)]
+            page.prose(text, lead=lead)
+
+
+def _noticed(page: Page, report: Report, display: Display) -> None:
+    """What decides nothing and is worth knowing all the same, once each."""
+    failure = report.first_failure
+    told = [remark for result in report.cases if result is not failure for remark in result.remarks]
+    unique = {
+        (remark.where or remark.text): remark for remark in told if failure is None or remark not in failure.remarks
+    }
+    for remark in list(unique.values())[:MAX_REMARKS]:
+        page.blank()
+        _remark(page, remark, display)
+
+
+def _remark(page: Page, remark: Remark, display: Display) -> None:
+    page.prose(remark.text, style="quiet")
+    if remark.where:
+        _source(page, remark.where, display)
 
 
 def _printed(page: Page, report: Report) -> None:

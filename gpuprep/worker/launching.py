@@ -2,7 +2,8 @@
 
 A recipe is data, small enough to read and dull enough to trust nothing in it:
 
-    functions   each kernel, and each jit function that one of them names: source text, and what its global names mean
+    functions   each Triton kernel, and each jit function that one names: source text, and what its global names mean
+    modules     each CUDA module that was launched from: source text and the compiler's options
     steps       in order: allocations, copies, arithmetic on single elements, launches
     outputs     where the returned tensors lie
 
@@ -17,13 +18,15 @@ import ctypes
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpuprep.channel import storage_id
+from gpuprep.cuda import emulated
+from gpuprep.cuda.emulated import Launch as CudaLaunch
 from gpuprep.worker.glossary import Glossary, UnwritableError
 
 MAX_STEPS = 10_000
@@ -60,6 +63,7 @@ class Trail:
         """The first thing that could not be written down; empty while the recipe is whole."""
         self._steps: list[dict[str, Any]] = []
         self._glossary = Glossary()
+        self._modules: list[dict[str, Any]] = []
         self._numbers: dict[int, int] = {}
         # Kept alive, so that no later storage takes the identity of one that is gone.
         self._kept: list[Any] = []
@@ -79,16 +83,30 @@ class Trail:
         with self._noting():
             places = [self._tensor(output) for output in outputs]
         steps = [{**step, "contents": _uint8(step["contents"])} if "contents" in step else step for step in self._steps]
-        return {"functions": self._glossary.functions, "steps": steps, "outputs": places, "why_not": self.why_not}
+        return {
+            "functions": self._glossary.functions,
+            "modules": self._modules,
+            "steps": steps,
+            "outputs": places,
+            "why_not": self.why_not,
+        }
+
+    def launching(self, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Around a launch of a Triton kernel."""
+        return self._around(lambda: self._launch(kernel, args, kwargs))
+
+    def launching_cuda(self, launch: CudaLaunch) -> AbstractContextManager[None]:
+        """Around a launch of a CUDA kernel."""
+        return self._around(lambda: self._launch_cuda(launch))
 
     @contextmanager
-    def launching(self, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Iterator[None]:
+    def _around(self, note: Callable[[], dict[str, Any]]) -> Iterator[None]:
         """Around a launch. One that raises is struck out again: if that is caught, something else did its work."""
         if self._is_launching:
             yield
             return
         with self._noting():
-            self._launched = self._launch(kernel, args, kwargs)
+            self._launched = note()
         self._is_launching = True
         try:
             yield
@@ -115,7 +133,8 @@ class Trail:
             kwargs: its options.
             result: what came of it.
         """
-        if self._is_launching or not isinstance(result, torch.Tensor):
+        # A tensor on `meta` has a shape and no memory: what it takes part in computes nothing.
+        if self._is_launching or not isinstance(result, torch.Tensor) or result.device.type == "meta":
             return
         library, _, rest = name.partition(".")
         packet = rest.partition(".")[0]
@@ -163,6 +182,34 @@ class Trail:
         step = {"launch": self._glossary.function(kernel), "grid": [], "args": values}
         self._add(step)
         return step
+
+    def _launch_cuda(self, launch: CudaLaunch) -> dict[str, Any]:
+        source = launch.source
+        module = {
+            "code": source.code,
+            "options": list(source.options),
+            "name_expressions": list(source.name_expressions),
+            "path": source.path,
+        }
+        if module not in self._modules:
+            self._modules.append(module)
+        # Before the step: a storage that isn't known yet is a step of its own.
+        values = [self._cuda_argument(value) for value in launch.values]
+        step = {
+            "run": self._modules.index(module),
+            "kernel": launch.kernel,
+            "grid": list(launch.grid),
+            "block": list(launch.block),
+            "shared_bytes": launch.shared_bytes,
+            "args": values,
+        }
+        self._add(step)
+        return step
+
+    def _cuda_argument(self, value: Any) -> dict[str, Any]:
+        if isinstance(value, torch.Tensor):
+            return {"tensor": self._tensor(value)}
+        return {"bytes": (value if isinstance(value, bytes) else value.tobytes()).hex()}
 
     def _argument(self, name: str, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -242,10 +289,12 @@ def following(args: Sequence[Any]) -> Iterator[Trail]:
     _hook_launches()
     trail = Trail(args)
     _trails.append(trail)
+    emulated.followers.append(trail.launching_cuda)
     try:
         with _Mode(trail):
             yield trail
     finally:
+        emulated.followers.pop()
         _trails.pop()
 
 

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import inspect
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -18,8 +19,11 @@ import numpy as np
 import torch
 
 from gpuprep.channel import storage_id
+from gpuprep.counters.findings import KernelFault
+from gpuprep.counters.recording import Recording
 from gpuprep.counters.torch_ops import HostOps
-from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
+from gpuprep.counters.triton_interpreter import Counter
+from gpuprep.cuda.errors import BackEndMissingError, CudaCompileError
 from gpuprep.errors import UnsupportedTritonError
 
 if TYPE_CHECKING:
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 _COMPILE_ERRORS = ("CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct")
+MAX_SITES = 2000
+"""Lines of kernels that access memory; no honest file has as many."""
+_SHARE_OF_LIMIT = 0.8
+"""Of the time that a call has left: an emulated kernel ends by then, and there is time to say where it was."""
 _DEVICE_ONLY = ("/torch/cuda/", "/cupy/", "/triton/runtime/driver", "/triton/backends/", "/numba/cuda/")
 """Library folders whose errors mean that the code asked for a device, where the interpreter has none."""
 
@@ -48,7 +56,8 @@ class Runner:
         self._driver: ModuleType | None = None
         self._counter: Counter | None = None
         # Uninitialised memory is poisoned, so that what a kernel never wrote shows as NaN and not as an old result.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        # (Not by `use_deterministic_algorithms`, which imports all of inductor: more than a second.)
+        torch.set_deterministic_debug_mode("warn")
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
         if device == "cpu":
             # The interpreter computes in NumPy, whose warnings about overflow would read like the learner's output.
@@ -71,7 +80,12 @@ class Runner:
         if request["do"] == "load":
             return self.load(request["path"], request["function"], request["driver"])
         if request["do"] == "call":
-            return self.call(request["args"], reverse=request["reverse"], traced=request.get("traced", False))
+            return self.call(
+                request["args"],
+                reverse=request["reverse"],
+                traced=request.get("traced", False),
+                limit_s=request.get("limit_s"),
+            )
         return self.stopwatch.serve(request)
 
     def load(self, path: str, function: str, driver: str | None) -> Answer:
@@ -89,19 +103,22 @@ class Runner:
         self._module = module
         return {"status": "loaded", "parameters": _parameters(found)}
 
-    def call(self, args: Sequence[Any], *, reverse: bool = False, traced: bool = False) -> Answer:
+    def call(
+        self, args: Sequence[Any], *, reverse: bool = False, traced: bool = False, limit_s: float | None = None
+    ) -> Answer:
         """Call the function with these arguments and report all that was seen.
 
         The answer holds the arguments as they are afterwards, the outputs, counted work, findings and host operations;
         with `traced`, a recipe as well that the counting worker can follow.
         """
         args = move(args, self.device)
-        with _followed(args, traced) as trail, self._recording(reverse, args) as recording:
+        ends_by = None if limit_s is None else time.monotonic() + _SHARE_OF_LIMIT * limit_s
+        with _followed(args, traced) as trail, self._recording(reverse, args, ends_by) as recording:
             try:
                 returned = self.run(*args)
                 if self.device == "cuda":
                     torch.cuda.synchronize()
-            except OutOfBoundsAccess:
+            except KernelFault:
                 # Already among the findings, with its line.
                 return {"status": "stopped", **_seen(recording, ())}
             except BaseException as error:  # noqa: BLE001  SystemExit and KeyboardInterrupt are answers too
@@ -134,10 +151,10 @@ class Runner:
         return self.function(*args)
 
     @contextlib.contextmanager
-    def _recording(self, reverse: bool, args: Sequence[Any]) -> Iterator[Recording]:
+    def _recording(self, reverse: bool, args: Sequence[Any], ends_by: float | None) -> Iterator[Recording]:
         if self._counter is not None:
             tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
-            with self._counter.recording(reverse=reverse, inputs=tensors, path=self.path) as recording:
+            with self._counter.recording(reverse=reverse, inputs=tensors, path=self.path, ends_by=ends_by) as recording:
                 yield recording
             return
         host_ops = HostOps(self.path)
@@ -150,16 +167,21 @@ class Runner:
         line = self._line(root.__traceback__) or self._line(error.__traceback__)
         if isinstance(root, SyntaxError) and root.filename == self.path:
             line = root.lineno or 0
+        path = self.path
+        if isinstance(root, BackEndMissingError | CudaCompileError) and root.path and root.line:
+            path, line = root.path, root.line
         kind = type(root).__name__
         return {
             "status": "raised",
             "during": during,
             "type": kind,
             "message": str(root)[:2000] or kind,
+            "path": path,
             "line": line,
-            "is_syntax": isinstance(root, SyntaxError) or kind in _COMPILE_ERRORS,
+            "is_syntax": isinstance(root, SyntaxError | CudaCompileError) or kind in _COMPILE_ERRORS,
             "is_not_implemented": isinstance(root, NotImplementedError),
             "needs_device": self.device == "cpu" and _needs_device(root),
+            "lacks_back_end": isinstance(root, BackEndMissingError),
         }
 
     def _line(self, trace: TracebackType | None) -> int:
@@ -243,6 +265,7 @@ def _seen(recording: Recording, outputs: Sequence[Any]) -> Answer:
     return {
         "work": asdict(recording.work),
         "findings": [asdict(finding) for finding in recording.findings],
+        "sites": [asdict(site) for site in recording.sites.values()][:MAX_SITES],
         "host_ops": [asdict(op) for op in recording.host_ops],
         "stored": [recording.stored_into(output) for output in plain],
     }

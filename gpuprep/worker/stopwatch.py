@@ -35,7 +35,7 @@ class Stopwatch:
         self._sets: list[list[Any]] = []
         self._rounds: Rounds | None = None
         # Poisoning every allocation would be timed too.
-        torch.use_deterministic_algorithms(False)
+        torch.set_deterministic_debug_mode("default")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     def serve(self, request: dict[str, Any]) -> Answer:
@@ -64,6 +64,9 @@ class Stopwatch:
             run = self._runner.run if self._runner.function is not None else None
             self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"])
             return {"status": "open"}
+        if request["do"] == "put_away":
+            self._put_away()
+            return {"status": "put_away"}
         assert self._rounds is not None  # noqa: S101  the trusted side opens an audit before its first round
         return self._rounds.serve(request["handle"], request["bytes"], request["calls"])
 
@@ -75,6 +78,17 @@ class Stopwatch:
             return
         self._buffer = DeviceBuffer(sets["bytes"], handle=bytes.fromhex(sets["handle"]))
         self._sets = [_arguments(self._buffer, call) for call in sets["calls"]]
+
+    def _put_away(self) -> None:
+        """Stop seeing what belongs to one timed case: the trusted side's memory is free only then, for the next."""
+        torch.cuda.synchronize()
+        self._sets = []
+        if self._rounds is not None:
+            self._rounds.close()
+        if self._buffer is not None:
+            self._buffer.close()
+        self._buffer = self._rounds = None
+        torch.cuda.empty_cache()
 
 
 class Rounds:
@@ -112,6 +126,11 @@ class Rounds:
         finally:
             inputs.close()
         return {"status": "done"}
+
+    def close(self) -> None:
+        """Stop seeing the slots."""
+        self._targets = []
+        self._slots.close()
 
 
 def _arguments(buffer: DeviceBuffer, call: Sequence[Any]) -> list[Any]:

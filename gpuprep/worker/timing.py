@@ -14,7 +14,7 @@ import torch
 
 MIN_SAMPLES = 20
 MAX_SAMPLES = 400
-WARM_UP_S = 0.3
+WARM_UP_S = 0.1
 SPIN_CYCLES = 400_000
 """About 0.2 ms on the device: long enough for the host to queue the call behind it, so launch latency hides."""
 STEADY = 0.005

@@ -7,6 +7,7 @@ whether a kernel stored it last, or host code filled it with a constant, or it i
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from gpuprep.counters.findings import Finding
-from gpuprep.counters.triton_interpreter import Counter, OutOfBoundsAccess, Recording
+from gpuprep.counters.findings import Finding, KernelFault
+from gpuprep.counters.recording import Recording
+from gpuprep.counters.triton_interpreter import Counter
 from gpuprep.errors import UnsupportedTritonError
 from gpuprep.model import Work
+from gpuprep.worker.cuda_replay import CudaReplay, modules_of
 from gpuprep.worker.launching import MAX_STEPS
 from gpuprep.worker.memory import Memory
 from gpuprep.worker.sandbox import ForbiddenError, UnfollowedError, compiled, decoded
@@ -35,7 +38,7 @@ class Witness:
         self.why_not = ""
         self._counter: Counter | None = None
         # As in the learner's worker: what no kernel wrote shows as NaN.
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
         np.seterr(all="ignore")
         try:
@@ -50,13 +53,16 @@ class Witness:
 
     def serve(self, request: Mapping[str, Any]) -> Answer:
         """Do what the trusted side asks for."""
+        if cache := request.get("cache"):
+            # What CUDA kernels are compiled to must not lie where the learner's process could have put it.
+            os.environ["XDG_CACHE_HOME"] = str(cache)
         return self.replay(request["recipe"], request["args"], reverse=request["reverse"])
 
     def replay(self, recipe: Mapping[str, Any], args: Sequence[Any], *, reverse: bool) -> Answer:
         """Follow a recipe.
 
         Args:
-            recipe: functions, steps and outputs, as the learner's worker wrote them down.
+            recipe: functions, modules, steps and outputs, as the learner's worker wrote them down.
             args: the arguments to follow it with.
             reverse: run each launch's programs last one first.
 
@@ -68,10 +74,10 @@ class Witness:
         memory = Memory(args)
         walk = _Walk(self._counter, memory, [arg for arg in args if isinstance(arg, torch.Tensor)], reverse)
         try:
-            walk.follow(compiled(recipe["functions"]), recipe["steps"])
+            walk.follow(compiled(recipe["functions"]), modules_of(recipe.get("modules", ())), recipe["steps"])
             outputs = [memory.tensor(place) for place in recipe["outputs"]]
             stored = [memory.n_marked(place) for place in recipe["outputs"]]
-        except OutOfBoundsAccess:
+        except KernelFault:
             return {"status": "stopped", **walk.seen(), "stored": []}
         except ForbiddenError as error:
             return {"status": "forbidden", "message": str(error)}
@@ -107,12 +113,16 @@ class _Walk:
         self._findings: dict[tuple[Any, ...], Finding] = {}
         self._host_ops: list[dict[str, Any]] = []
 
-    def follow(self, functions: Sequence[Any], steps: Sequence[Mapping[str, Any]]) -> None:
+    def follow(
+        self, functions: Sequence[Any], modules: Sequence[CudaReplay], steps: Sequence[Mapping[str, Any]]
+    ) -> None:
         if len(steps) > MAX_STEPS:
             raise UnfollowedError(f"more than {MAX_STEPS} steps")
         for step in steps:
             if "launch" in step:
                 self._launch(functions, step)
+            elif "run" in step:
+                self._run(modules, step)
             elif "contents" in step:
                 self._memory.put(step["make"], step["contents"])
             elif "make" in step:
@@ -149,6 +159,23 @@ class _Walk:
             finally:
                 self._take(recording)
         self._memory.mark(recording, values.values())
+
+    def _run(self, modules: Sequence[CudaReplay], step: Mapping[str, Any]) -> None:
+        """A launch of a CUDA kernel."""
+        place = step["run"]
+        if type(place) is not int or not 0 <= place < len(modules):
+            raise ValueError(f"no module {place}")
+        module = modules[place]
+        values = [self._cuda_argument(value) for value in step["args"]]
+        with self._counter.recording(reverse=self._is_reversed, inputs=self._inputs, path=module.path) as recording:
+            try:
+                module.launch(step, values)
+            finally:
+                self._take(recording)
+        self._memory.mark(recording, values)
+
+    def _cuda_argument(self, value: Mapping[str, Any]) -> Any:
+        return self._memory.tensor(value["tensor"]) if "tensor" in value else bytes.fromhex(value["bytes"])
 
     def _argument(self, value: Any, functions: Sequence[Any]) -> Any:
         if isinstance(value, dict) and "tensor" in value:

@@ -2,6 +2,9 @@
 
 from gpuprep.grader import EDGE_SIZES, ITEMSIZE, Budget, Case, ErrorModel, Expected, Grader, Tier, Traffic, cases_along
 
+N_COUNTED = 12 * 1024
+"""More programs than a hard-coded grid is likely to have, and few enough for the interpreter to count in a blink."""
+
 
 class VectorAdd(Grader):
     function = "add"
@@ -16,12 +19,12 @@ class VectorAdd(Grader):
             Case({"n": 1025, "dtype": "float32", "layout": "offset"}),
             Case({"n": larger, "dtype": "float32", "distribution": "wide"}),
             Case({"n": 1025, "dtype": "float32", "distribution": "heavy"}),
-            Case({"n": 2**15, "dtype": "float32"}, tier=Tier.WORK),
-            Case({"n": 2**15, "dtype": "float16"}, tier=Tier.WORK),
+            Case({"n": N_COUNTED, "dtype": "float32"}, tier=Tier.WORK),
+            Case({"n": N_COUNTED, "dtype": "float16"}, tier=Tier.WORK),
             # 3 GiB a call, or a quarter of it on a card with less memory: both far past any L2 cache.
             *(
                 Case({"n": n - 4096 * rng.randrange(64), "dtype": "float32"}, tier=Tier.SPEED, devices=("cuda",))
-                for n in (2**28, 2**26)
+                for n in (2**28 + 2**23, 2**26)
             ),
         ]
 
@@ -29,7 +32,7 @@ class VectorAdd(Grader):
         return draw.like(case, case["n"]), draw.like(case, case["n"])
 
     def oracle(self, case, x, y):
-        return (Expected(x.double() + y.double(), case["dtype"]),)
+        return (Expected(x.double().add_(y), case["dtype"]),)
 
     def honest(self, case, x, y, order=None):
         return (x + y,)

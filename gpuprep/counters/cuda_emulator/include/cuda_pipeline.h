@@ -1,0 +1,4 @@
+// Asynchronous copies: the primitives.
+#pragma once
+
+#include "cuda_pipeline_primitives.h"

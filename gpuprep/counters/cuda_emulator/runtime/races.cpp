@@ -1,0 +1,354 @@
+#include "races.h"
+
+#include <initializer_list>
+
+#include "faults.h"
+#include "ordering.h"
+#include "shadow.h"
+
+namespace gp {
+
+constexpr u32 kMostSegments = 1 << 26;  // of one worker
+constexpr u32 kWorkerShift = 26;
+
+// What every check needs of the running warp; made once a request.
+struct Now {
+  u32 segment, warp;
+  u32 block_first, interval_first;
+  bool is_shared;
+  bool is_store;
+  u64 address;
+  u32 n_bytes;
+  u32 lanes;
+};
+
+struct RaceState {
+  Table<Segment> segments;  // by number, less the worker's first
+  u32 first, next;
+  u32 block, block_first, interval_first;
+  Shadow shared;
+};
+
+static __thread RaceState state;
+static Table<Segment>* segments_of_worker;  // all workers' tables: a conflict may be with another one's block
+static Shadow storage_shadows[kMaxSlots];
+static Shadow object_shadow;
+static u64 objects_low;
+static u32 lock_word;
+
+void prepare_races() {
+  segments_of_worker = static_cast<Table<Segment>*>(reserve((kNone >> kWorkerShift) * sizeof(Table<Segment>)));
+  for (u32 i = 0; i < n_slots; i++) {
+    Shadow& shadow = storage_shadows[slots[i].storage];
+    if (!shadow.writes) open_shadow(shadow, slots[i].n_bytes, 2);
+  }
+  if (launch->n_objects) {
+    const ObjectSpec& last = objects[launch->n_objects - 1];
+    objects_low = objects[0].address & ~15ull;
+    open_shadow(object_shadow, last.address + last.n_bytes - objects_low, 2);
+  }
+  open_ordering();
+}
+
+void open_races(u32 worker_number) {
+  state.segments.open(kMostSegments);
+  segments_of_worker[worker_number] = state.segments;
+  state.first = worker_number << kWorkerShift;
+  state.next = state.first + 1;  // no record is 0
+  open_shadow(state.shared, shared_limit[0], 2);
+}
+
+void begin_block_races(u64 block) {
+  if (state.next - state.first > kMostSegments - (1 << 20)) fail(State::out_of_memory);
+  state.block = u32(block);
+  state.block_first = state.interval_first = state.next;
+  begin_block_ordering();
+}
+
+void end_interval() { state.interval_first = state.next; }
+
+void end_segment(Warp& warp, u32 mask) {
+  if (mask == ~0u) warp.previous_segment = 0;
+  else if (warp.segment) warp.previous_segment = warp.segment;
+  warp.segment = 0;
+  warp.sync_mask |= mask;
+}
+
+static u32 segment_now(Warp& warp) {
+  if (warp.segment) return warp.segment;
+  u32 offset = state.next - state.first;
+  if (offset >= kMostSegments) fail(State::out_of_memory);
+  state.segments[offset] = Segment{state.block, warp.previous_segment, warp.sync_mask, u16(warp.number)};
+  warp.sync_mask = 0;
+  return warp.segment = state.next++;
+}
+
+static const Segment& segment_at(u32 number) {
+  return segments_of_worker[number >> kWorkerShift].items[number & (kMostSegments - 1)];
+}
+
+// ---- Findings -----------------------------------------------------------------------------------------------------
+
+static Place place_of_record(Record record) {
+  const Segment& segment = segment_at(segment_of(record));
+  u32 thread = segment.warp * 32u + lane_of(record);
+  const u32 *grid = launch->grid, *block = launch->block;
+  return Place{site_of(record),
+               {segment.block % grid[0], segment.block / grid[0] % grid[1], segment.block / grid[0] / grid[1]},
+               {thread % block[0], thread / block[0] % block[1], thread / block[0] / block[1]}};
+}
+
+static __attribute__((noinline)) void report_race(const Now& now, Record before, bool before_is_store, Record mine,
+                                                  Detail detail, Severity severity) {
+  FindingRecord finding = blank_finding(Kind::race, detail, severity);
+  finding.here = place_of_record(mine);
+  finding.other = place_of_record(before);
+  finding.is_store = now.is_store;
+  finding.other_is_store = before_is_store;
+  finding.n_bytes = now.n_bytes;
+  finding.lanes = now.lanes;
+  describe_address(finding, now.address);
+  keep(finding);
+}
+
+static __attribute__((noinline)) void report_uninitialised(const Now& now, Record mine) {
+  FindingRecord finding = blank_finding(Kind::uninitialised, Detail::shared, Severity::error);
+  finding.here = place_of_record(mine);
+  finding.n_bytes = now.n_bytes;
+  finding.lanes = now.lanes;
+  describe_address(finding, now.address);
+  keep(finding);
+}
+
+// ---- Two accesses to one cell -------------------------------------------------------------------------------------
+
+// A barrier lies between, so that nothing more need be asked.
+static inline bool is_long_ago(const Now& now, u32 segment) {
+  if (segment >= now.interval_first) return false;
+  return now.is_shared || segment >= now.block_first;
+}
+
+static bool is_same_block(const Now& now, u32 segment) {
+  return segment >= now.block_first && segment >> kWorkerShift == now.segment >> kWorkerShift;
+}
+
+// Two lanes of the warp that runs, in its current interval.
+static bool are_lanes_ordered(const Now& now, Record before, Record mine) {
+  bool is_one_lane = lane_of(before) == lane_of(mine) && !((before | mine) & kLanes);
+  if (is_one_lane) return true;
+  u32 both = 1u << lane_of(before) | 1u << lane_of(mine);
+  for (u32 number = now.segment; number > segment_of(before);) {
+    const Segment& segment = segment_at(number);
+    if ((segment.sync_mask & both) == both || segment.previous == 0) return true;
+    number = segment.previous;
+  }
+  return false;
+}
+
+enum class Relation { ordered, lanes, warps, blocks };
+
+static __attribute__((noinline)) Relation relation(const Now& now, Record before, Record mine) {
+  u32 segment = segment_of(before);
+  const Segment& earlier = segment_at(segment);
+  bool is_here = is_same_block(now, segment);
+  if (is_here && earlier.warp == now.warp) {
+    return are_lanes_ordered(now, before, mine) ? Relation::ordered : Relation::lanes;
+  }
+  if (is_handed_over(earlier.block, earlier.warp, segment, now.warp, now.interval_first)) return Relation::ordered;
+  return is_here ? Relation::warps : Relation::blocks;
+}
+
+static __attribute__((noinline)) Relation check_pair(const Now& now, Record before, bool before_is_store, Record mine,
+                                                     bool is_same_value) {
+  if (is_long_ago(now, segment_of(before))) return Relation::ordered;
+  Relation found = relation(now, before, mine);
+  if (found == Relation::ordered || (before & mine & kStrong)) return found;
+  Detail detail = found == Relation::lanes ? Detail::race_lanes
+                  : found == Relation::warps ? Detail::race_warps : Detail::race_blocks;
+  Severity severity = is_same_value ? Severity::note
+                      : found == Relation::lanes ? Severity::warning : Severity::error;
+  report_race(now, before, before_is_store, mine, detail, severity);
+  return found;
+}
+
+// Remembers an access beside an earlier one that it is not ordered after.
+static inline void add_record(Record* records, Record* others, u64 cell, Record before, Record mine, Relation found) {
+  if (before & kBlocks) return;
+  if (found == Relation::lanes) {
+    if (segment_of(before) == segment_of(mine)) records[cell] = (before | kLanes) & ~u64(before & ~mine & kStrong);
+    else records[cell] = mine | (before & kPair);
+    return;
+  }
+  if (found == Relation::warps && (before & kPair)) return;
+  others[cell] = mine;
+  records[cell] = (before & ~u64(kPair)) | (found == Relation::blocks ? kBlocks : kPair);
+}
+
+static __attribute__((noinline)) void read_beside(const Now& now, Shadow& shadow, u64 cell, Record mine) {
+  Record before = shadow.reads[cell];
+  u32 segment = segment_of(before);
+  if (before & kBlocks) return;
+  if (!is_same_block(now, segment)) {
+    add_record(shadow.reads, shadow.other_reads, cell, before, mine, Relation::blocks);
+  } else if (segment_at(segment).warp != now.warp) {
+    add_record(shadow.reads, shadow.other_reads, cell, before, mine, Relation::warps);
+  } else if (lane_of(before) != lane_of(mine) || segment != now.segment || ((mine & ~before) & kLanes)) {
+    add_record(shadow.reads, shadow.other_reads, cell, before, mine, Relation::lanes);
+  } else if (!(mine & kStrong)) {
+    shadow.reads[cell] = before & ~u64(kStrong);
+  }
+}
+
+static inline void read_cell(const Now& now, Shadow& shadow, u64 cell, Record mine) {
+  if (shadow.has_writes || now.is_shared) {
+    Record write = shadow.writes[cell];
+    u32 segment = segment_of(write);
+    if (now.is_shared && GP_UNLIKELY(segment < now.block_first)) {
+      report_uninitialised(now, mine);
+    } else if (write && GP_UNLIKELY(!is_long_ago(now, segment) || (write & kBlocks))) {
+      check_pair(now, write, true, mine, false);
+      if (write & (kPair | kBlocks)) check_pair(now, shadow.other_writes[cell], true, mine, false);
+    }
+  }
+  Record read = shadow.reads[cell];
+  if (read == 0 || (is_long_ago(now, segment_of(read)) && !(read & kBlocks))) {
+    shadow.reads[cell] = mine;
+  } else if (!(read & kBlocks) && (!(read & kPair) || !is_same_block(now, segment_of(read)))) {
+    read_beside(now, shadow, cell, mine);
+  }
+}
+
+static inline void write_cell(const Now& now, Shadow& shadow, u64 cell, Record mine, u32 value) {
+  Record before = shadow.writes[cell];
+  Relation found = Relation::ordered;
+  bool is_known = before && !(now.is_shared && segment_of(before) < now.block_first);
+  if (is_known && GP_UNLIKELY(!is_long_ago(now, segment_of(before)) || (before & kBlocks))) {
+    bool is_same_value = shadow.values[cell] == value && !((before | mine) & kStrong);
+    found = check_pair(now, before, true, mine, is_same_value);
+    if (before & (kPair | kBlocks)) {
+      Relation other = check_pair(now, shadow.other_writes[cell], true, mine, is_same_value);
+      if (found == Relation::ordered) found = other;
+    }
+  }
+  if (shadow.has_reads) {
+    Record read = shadow.reads[cell];
+    if (read && !(now.is_shared && segment_of(read) < now.block_first)) {
+      if (!is_long_ago(now, segment_of(read)) || (read & kBlocks)) {
+        check_pair(now, read, false, mine, false);
+        if (read & (kPair | kBlocks)) check_pair(now, shadow.other_reads[cell], false, mine, false);
+      }
+    }
+    if (read) shadow.reads[cell] = 0;
+  }
+  if (found == Relation::ordered) shadow.writes[cell] = mine;
+  else add_record(shadow.writes, shadow.other_writes, cell, before, mine, found);
+  shadow.values[cell] = value;
+}
+
+// ---- Requests -----------------------------------------------------------------------------------------------------
+
+static Shadow& shadow_of(u64 address, bool is_shared, u64& base) {
+  if (is_shared) {
+    base = shared_low;
+    return state.shared;
+  }
+  u64 slot = (address - kArenaBase) >> kSlotShift;
+  if (slot < n_slots) {
+    base = slots[slot].start;
+    return storage_shadows[slots[slot].storage];
+  }
+  base = objects_low;
+  return object_shadow;
+}
+
+// The same place has one name, whichever view of a storage leads to it.
+static u64 name_of_place(u64 address, bool is_shared) {
+  u64 base;
+  const Shadow& shadow = shadow_of(address, is_shared, base);
+  u64 region = is_shared ? 0x1000 + (state.first >> kWorkerShift) : u64(&shadow - storage_shadows) & 0xfff;
+  return (region + 1) << 44 | (address - base);
+}
+
+static void note_strong(Warp& warp, const Request& request, bool is_release, bool is_acquire) {
+  bool is_shared = tag_is_shared(request.tag);
+  u32 segment = segment_now(warp);
+  u64 previous = 0;
+  for (u32 i = 0; i < request.n; i++) {
+    if (i && request.address[i] == previous) continue;
+    previous = request.address[i];
+    u64 place = name_of_place(previous, is_shared);
+    if (is_release) note_release(place, state.block, warp.number, state.interval_first);
+    if (is_acquire) note_acquire(place, warp.number, segment);
+  }
+}
+
+static void check_lanes(Now& now, const Request& request, Record base_record) {
+  u32 log2 = tag_width_log2(request.tag);
+  bool is_atomic = tag_access(request.tag) == kAtomic;
+  u64 base = 0;
+  Shadow* shadow = nullptr;
+  u64 shadow_slot = ~0ull;
+  for (u32 i = 0; i < request.n;) {
+    u64 address = request.address[i];
+    u32 next = i + 1;
+    u32 flags = 0;
+    if (!now.is_store) {
+      while (next < request.n && request.address[next] == address) next++;
+      if (next > i + 1) flags = kLanes;
+    }
+    u64 slot = address >> kSlotShift;
+    if (slot != shadow_slot) {
+      shadow = &shadow_of(address, now.is_shared, base);
+      shadow_slot = slot;
+      if (GP_UNLIKELY(log2 < shadow->shift)) refine(*shadow, log2);
+      if (now.is_store) shadow->has_writes = true;
+      if (!now.is_store) shadow->has_reads = true;
+    }
+    now.address = address;
+    u64 cell = (address - base) >> shadow->shift;
+    u64 last = (address - base + now.n_bytes - 1) >> shadow->shift;
+    Record mine = base_record | u64(request.lane[i]) << kLaneShift | flags;
+    if (now.is_store) {
+      u32 value = is_atomic ? 0 : u32(request.value[i]) ^ u32(request.value[i] >> 32) * 0x9e3779b1u;
+      for (; cell <= last; cell++) {
+        if (is_atomic && now.is_shared && segment_of(shadow->writes[cell]) < now.block_first) {
+          report_uninitialised(now, mine);
+        }
+        write_cell(now, *shadow, cell, mine, value);
+      }
+    } else {
+      for (; cell <= last; cell++) read_cell(now, *shadow, cell, mine);
+    }
+    i = next;
+  }
+}
+
+static void check_unlocked(Warp& warp, const Request& request) {
+  Access access = tag_access(request.tag);
+  if (access == kFence) {
+    note_fence(state.next);
+    end_segment(warp, 0);
+    return;
+  }
+  bool is_strong = tag_is_strong(request.tag);
+  bool is_store = access != kLoad && access != kAsyncLoad;
+  // What is acquired counts from here on; what is released is what came before.
+  if (is_strong && (access == kAtomic || access == kLoad)) note_strong(warp, request, false, true);
+  u32 segment = segment_now(warp);
+  Now now{segment, warp.number, state.block_first, state.interval_first, tag_is_shared(request.tag), is_store, 0,
+          1u << tag_width_log2(request.tag), request.n};
+  check_lanes(now, request, make_record(segment, request.site, 0, is_strong ? kStrong : 0));
+  if (is_strong && (access == kAtomic || access == kStore)) note_strong(warp, request, true, false);
+}
+
+void check_races(Warp& warp, const Request& request) {
+  if (tag_access(request.tag) == kMma) return;
+  bool is_alone = launch->n_threads == 1 || (tag_is_shared(request.tag) && !tag_is_strong(request.tag));
+  if (!is_alone) {
+    while (__atomic_exchange_n(&lock_word, 1, __ATOMIC_ACQUIRE)) __builtin_ia32_pause();
+  }
+  check_unlocked(warp, request);
+  if (!is_alone) __atomic_store_n(&lock_word, 0, __ATOMIC_RELEASE);
+}
+
+}  // namespace gp

@@ -1,0 +1,12 @@
+// All of the runtime as one unit of compilation: it is compiled once a machine, and its hot paths are inlined.
+#include "fibers.cpp"
+#include "positions.cpp"
+#include "hooks.cpp"
+#include "faults.cpp"
+#include "shadow.cpp"
+#include "ordering.cpp"
+#include "races.cpp"
+#include "requests.cpp"
+#include "device_calls.cpp"
+#include "blocks.cpp"
+#include "main.cpp"

@@ -1,0 +1,91 @@
+"""The speed tier: which cases are timed, and in which order everything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gpuprep.grader import Grader
+from gpuprep.grading.ceilings import UnstableCardError, are_known, calibrate
+from gpuprep.grading.machine import card_lock
+from gpuprep.grading.speed import Bench, SpeedTest
+from gpuprep.model import Case, CaseResult, Tier, Timing
+
+ROOM = 12
+"""So many times over a case's traffic must fit the free memory: sets of arguments, an audited round's inputs, slots and
+copies, the oracle's float64 and its comparison."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What measuring came to: a time for each case, or what was wrong with one of them."""
+
+    results: tuple[CaseResult, ...]
+    timings: tuple[Timing, ...] = ()
+
+
+def timed_cases(grader: Grader, cases: Sequence[Case], card: str) -> tuple[tuple[Case, ...], str]:
+    """Of each operation the first case that fits the card's memory, and why the others aren't timed, if there are any.
+
+    Args:
+        grader: knows a case's traffic.
+        cases: those of the check, in the grader's order.
+        card: its name.
+    """
+    import torch
+
+    free_bytes, _ = torch.cuda.mem_get_info()
+    chosen: dict[str, Case | None] = {}
+    for case in cases:
+        if case.tier is Tier.SPEED and chosen.get(case.op) is None:
+            chosen[case.op] = case if ROOM * grader.traffic(case).bytes < free_bytes else None
+    left_out = [op or "it" for op, case in chosen.items() if case is None]
+    why = f"{free_bytes / 2**30:.1f} GiB of free memory on {card} are too few to time {' and '.join(left_out)}"
+    return tuple(case for case in chosen.values() if case is not None), why if left_out else ""
+
+
+def measure(bench: Bench, cases: Sequence[Case]) -> Measured:
+    """Time all cases in the learner's process, then, once that is gone, what its times are held against.
+
+    A case that turns out too slow keeps no other from being measured; one with a fault does.
+
+    Raises:
+        UnstableCardError: something kept the card busy.
+        StopGradingError: the learner's process died or hung.
+    """
+    import torch
+
+    with card_lock(str(torch.cuda.get_device_properties(0).uuid)):
+        claimed, fault = _claims(bench, cases)
+        dtypes = sorted({test.matmul_dtype for test in claimed} - {""})
+        is_measuring = bench.is_strict or any(test.takes_library for test in claimed) or not are_known(dtypes)
+        bench.learner.stop(is_awaited=is_measuring)
+        passed = tuple(test.asked.passed() for test in claimed)
+        if fault is not None:
+            return Measured((*passed, fault))
+        torch.cuda.empty_cache()
+        bench.on_event("calibrating this card")
+        ceilings = calibrate(dtypes, anew=bench.is_strict)
+        timings = []
+        for test in claimed:
+            with bench.asking.making_sense_of(test.asked.case.name):
+                timings.append(test.timing(ceilings))
+        return Measured(passed, tuple(timings))
+
+
+def _claims(bench: Bench, cases: Sequence[Case]) -> tuple[list[SpeedTest], CaseResult | None]:
+    """The cases up to the first fault, and that fault."""
+    claimed: list[SpeedTest] = []
+    for case in cases:
+        if claimed:
+            claimed[-1].put_away()
+        test = SpeedTest(bench, case)
+        try:
+            with bench.asking.making_sense_of(case.name):
+                fault = test.claim()
+        except UnstableCardError as error:
+            raise UnstableCardError(f"{case.name}: {error.message}", next_step=error.next_step) from error
+        if fault is not None:
+            return claimed, fault
+        claimed.append(test)
+    return claimed, None

@@ -1,0 +1,49 @@
+// expect: OUT_OF_BOUNDS
+// The sum's load has no guard: whatever stands behind the vector is added too. Right for every multiple of 1024.
+
+__device__ float warp_sum(float value) {
+    for (int distance = 16; distance > 0; distance /= 2) {
+        value += __shfl_down_sync(0xffffffffu, value, distance);
+    }
+    return value;
+}
+
+__device__ float block_sum(float value) {
+    __shared__ float warp_sums[32];
+    value = warp_sum(value);
+    if (threadIdx.x % 32 == 0) {
+        warp_sums[threadIdx.x / 32] = value;
+    }
+    __syncthreads();
+    if (threadIdx.x < 32) {
+        value = warp_sum(threadIdx.x < blockDim.x / 32 ? warp_sums[threadIdx.x] : 0.0f);
+    }
+    return value;
+}
+
+extern "C" __global__ void add_kernel(const float* x, const float* y, float* out, long long n_elements) {
+    const long long n_threads = (long long)gridDim.x * blockDim.x;
+    const long long thread = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    const bool is_aligned = ((size_t)x | (size_t)y | (size_t)out) % 16 == 0;
+    const long long n_vectors = is_aligned ? n_elements / 4 : 0;
+    for (long long i = thread; i < n_vectors; i += n_threads) {
+        const float4 a = ((const float4*)x)[i];
+        const float4 b = ((const float4*)y)[i];
+        ((float4*)out)[i] = make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+    }
+    for (long long i = 4 * n_vectors + thread; i < n_elements; i += n_threads) {
+        out[i] = x[i] + y[i];
+    }
+}
+
+extern "C" __global__ void partial_sums_kernel(const float* x, float* sums, long long n_elements) {
+    const long long n_threads = (long long)gridDim.x * blockDim.x;
+    float sum = 0.0f;
+    for (long long first = 0; first < n_elements; first += n_threads) {
+        sum += x[first + (long long)blockIdx.x * blockDim.x + threadIdx.x];
+    }
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) {
+        sums[blockIdx.x] = sum;
+    }
+}

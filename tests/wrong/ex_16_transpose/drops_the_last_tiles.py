@@ -1,0 +1,18 @@
+# expect: WRONG_VALUES
+# The grid is rounded down: what doesn't fill a tile is never written.
+
+from pathlib import Path
+
+import torch
+
+from gpuprep.cuda import RawModule
+
+_module = RawModule(code=Path(__file__).with_suffix(".cu").read_text(encoding="utf-8"))
+
+
+def transpose(x):
+    m, n = x.shape
+    out = torch.empty((n, m), dtype=x.dtype, device=x.device)
+    grid = (max(1, m // 64), max(1, n // 64))
+    _module.get_function("transpose_kernel")(grid, (64, 4), (x, out, m, n))
+    return out

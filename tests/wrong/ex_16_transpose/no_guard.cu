@@ -1,0 +1,20 @@
+// expect: OUT_OF_BOUNDS
+// No guards: the last tiles read and write past the end. Right for every multiple of 64.
+
+constexpr int TILE = 64;
+constexpr int BLOCK_ROWS = 4;
+
+extern "C" __global__ void transpose_kernel(const float* x, float* out, int M, int N) {
+    __shared__ float tile[TILE][TILE + 1];
+    const int first_row = blockIdx.x * TILE;
+    const int first_column = blockIdx.y * TILE;
+    for (int k = threadIdx.y; k < TILE; k += BLOCK_ROWS) {
+        const int row = first_row + k, column = first_column + threadIdx.x;
+        tile[k][threadIdx.x] = x[(size_t)row * N + column];
+    }
+    __syncthreads();
+    for (int k = threadIdx.y; k < TILE; k += BLOCK_ROWS) {
+        const int out_row = first_column + k, out_column = first_row + threadIdx.x;
+        out[(size_t)out_row * M + out_column] = tile[threadIdx.x][k];
+    }
+}
