@@ -230,6 +230,8 @@ class Maker:
                 body.append(For("i", self.rng.choice(("2", "3")), [*phase, Sync("block")]))
             else:
                 body += [*self.shared_phase(), Sync("block")]
+        # A compiler drops an array that nobody reads.
+        body += [Access("load", array, "t") for array in self.shared]
         arrays = [*self.shared, self.owned, self.counts, self.inputs]
         if self.rng.random() < 0.2:
             body += self.ticket()

@@ -22,8 +22,8 @@ accesses order nothing, but PTX calls them no race: they are left undecided.
 **Race.** A conflict that is not ordered. It is an error between blocks and between warps, a warning within a warp, and
 a note where both are stores of one and the same value. `Verdict.possible` holds every pair of lines that race under the
 strict order in some run: a finding outside it is a false positive. `Verdict.certain` holds the pairs that race under
-the lax order in every run, and whose accesses no compiler may drop as repeated in the same thread, between the same two
-calls: a kernel with one must be reported.
+the lax order in every run, and whose accesses no compiler may drop, as repeated in the same thread between the same two
+calls, or as stores to a shared array that nobody reads: a kernel with one must be reported.
 """
 
 from __future__ import annotations
@@ -163,6 +163,8 @@ def _run_block(kernel: Kernel, block: int, last_block: int) -> list[_Event]:
     while alive:
         for t in ready:
             for kind, what in steps[t]:
+                if kind == "warp" and not int(what["mask"]) >> t % WARP & 1:  # type: ignore[call-overload]
+                    raise StuckError(f"{kernel.name}: lane {t % WARP} is not in its own mask")
                 if kind in ("block", "warp"):
                     waiting[t] = (kind, int(what["mask"]) if kind == "warp" else 0)  # type: ignore[call-overload]
                     break
@@ -330,8 +332,8 @@ def _conflict(a: _Event, b: _Event) -> bool:
 
 
 def _are_strong(a: _Event, b: _Event) -> bool:
-    """Volatile or atomic, both of them."""
-    return all(event.is_volatile or event.kind == "atomic" for event in (a, b))
+    """Volatile or atomic, both of them, and not for the scope of an atomic."""
+    return all(event.is_volatile or event.kind == "atomic" for event in (a, b)) and (a.is_volatile or b.is_volatile)
 
 
 def _severity(a: _Event, b: _Event) -> str:
@@ -376,12 +378,14 @@ def judge(kernel: Kernel) -> Verdict:
         for event in events:
             if event.place is not None:
                 places[event.place].append(event)
+        used = {event.place[0] for event in events if event.place is not None and event.kind != "store"}
         strict, lax = _StrictOrder(events, last_block), _LaxOrder(events)
         found: dict[tuple[int, int], set[str]] = defaultdict(set)
-        for accesses in places.values():
+        for (name, block, _), accesses in places.items():
             if len({event.kind for event in accesses}) == 1 and accesses[0].kind == "load":
                 continue
-            removable = _removable(accesses)
+            is_used = name in used or block < 0
+            removable = _removable(accesses) if is_used else set(accesses)
             for a, b in _pairs(accesses, strict):
                 lines = (min(a.line, b.line), max(a.line, b.line))
                 severity = _severity(a, b)

@@ -13,6 +13,7 @@ from gpuprep.model import (
     Evidence,
     Measurement,
     Outcome,
+    Remark,
     Report,
     Sample,
     SourceLine,
@@ -136,6 +137,26 @@ def too_much_work() -> Report:
     failed = CaseResult(WORK_CASE, "cpu", Outcome.TOO_MUCH_WORK, message, diagnosis, work=work, budgets=BUDGETS)
     tier = TierResult(Tier.WORK, Outcome.TOO_MUCH_WORK, evidence=Evidence.SELF_REPORTED)
     return Report("ex_01", Outcome.TOO_MUCH_WORK, (CORRECT_TIER, tier), (*CORRECT, failed), path=PATH)
+
+
+def race() -> Report:
+    """A kernel in CUDA C races; another line is only suspicious."""
+    kernels = PATH.replace(".py", ".cu")
+    other = Remark("the other access", SourceLine(kernels, 7, "sum[threadIdx.x] = x[i];"))
+    warning = Remark("warning: lanes of a warp read what others wrote", SourceLine(kernels, 12, "float y = sum[0];"))
+    failed = CaseResult(
+        CORRECT[0].case,
+        "cpu",
+        Outcome.RACE,
+        "race on sum: thread (0,0,0) of block (0,0,0) reads element 1",
+        Diagnosis("race", "Nothing orders these two accesses."),
+        where=SourceLine(kernels, 9, "total += sum[threadIdx.x + 1];"),
+        remarks=(other,),
+    )
+    passed = replace(CORRECT[1], remarks=(warning,))
+    return Report(
+        "ex_01", Outcome.RACE, (TierResult(Tier.CORRECT, Outcome.RACE), NO_SPEED), (failed, passed), path=PATH
+    )
 
 
 def banned_call() -> Report:

@@ -17,7 +17,7 @@ from gpuprep.grader import Budget, Case, Draw, ErrorModel, Expected, Grader, Tie
 from gpuprep.grading import session
 from gpuprep.grading.answers import Asked, result_of
 from gpuprep.grading.work import budget_fault, counted_work
-from gpuprep.model import CaseResult, Outcome, Work
+from gpuprep.model import CaseResult, Outcome, SourceLine, Work
 
 N = 8
 BYTES = 4 * N
@@ -258,6 +258,62 @@ RAISED = {
 def test_what_was_raised(more: dict[str, Any], expected: Outcome) -> None:
     """An exception's kind decides, before whatever else was seen."""
     assert result_of(asked_for(), raised(**more)).outcome is expected
+
+
+CUDA_FINDINGS = {
+    "bad_sync": Outcome.BAD_SYNC,
+    "uninitialised": Outcome.WRONG_VALUES,
+    "assert": Outcome.RAISED,
+    "deadlock": Outcome.DEADLOCK,
+    "stack_overflow": Outcome.CRASHED,
+    "division_by_zero": Outcome.CRASHED,
+    "endless_loop": Outcome.TIMED_OUT,
+    "misaligned": Outcome.MISALIGNED,
+    "race": Outcome.RACE,
+}
+
+
+@pytest.mark.parametrize("kind", CUDA_FINDINGS)
+def test_fault_of_a_cuda_kernel(tmp_path: Path, kind: str) -> None:
+    """Each kind has its outcome, a diagnosis of its own, and the line of the `.cu` beside the file."""
+    kernels = tmp_path / "x.cu"
+    kernels.write_text("first\n  second;\n")
+    asked = replace(asked_for(), path=str(tmp_path / "x.py"))
+    result = result_of(
+        asked, answered(asked, findings=[finding(kind, 2, str(kernels), thread=[0, 0, 0], other_line=1)])
+    )
+    assert (result.outcome, result.diagnosis and result.diagnosis.id) == (CUDA_FINDINGS[kind], kind)
+    assert result.where == SourceLine(str(kernels), 2, "second;")
+    assert [remark.where for remark in result.remarks] == [SourceLine(str(kernels), 1, "first")]
+
+
+def test_warnings_and_notes_decide_nothing() -> None:
+    """They are kept beside a pass, a few of them."""
+    asked = asked_for()
+    found = [finding("race", severity="warning"), *(finding("race", severity="note") for _ in range(20))]
+    result = result_of(asked, answered(asked, findings=found))
+    assert result.outcome is Outcome.PASSED
+    assert result.remarks[0].text == "warning: race at x"
+    assert 1 < len(result.remarks) < 20
+
+
+@pytest.mark.parametrize("severity", ["", "harmless", None])
+def test_finding_of_no_known_severity_is_nonsense(severity: object) -> None:
+    """A worker can't make a fault harmless by another word; nor end a call without one."""
+    asked = asked_for()
+    with pytest.raises(ValueError, match="a finding that is"):
+        result_of(asked, answered(asked, findings=[finding("race", severity=severity)]))
+    stopped = {**answered(asked, findings=[finding("race", severity="note")]), "status": "stopped"}
+    with pytest.raises(ValueError, match="stopped"):
+        result_of(asked, stopped)
+
+
+def test_line_of_another_file_is_not_opened(tmp_path: Path) -> None:
+    """Only the graded file and the `.cu` beside it have lines that are shown."""
+    (tmp_path / "other.cu").write_text("secret\n")
+    asked = replace(asked_for(), path=str(tmp_path / "x.py"))
+    assert asked.line(1, str(tmp_path / "other.cu")) is None
+    assert asked.line(0, asked.path) is None
 
 
 def test_banned_call_wins_over_a_missing_device() -> None:

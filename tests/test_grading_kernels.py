@@ -77,6 +77,12 @@ OWN = [
     "softmax_warp_forward",
     "reduce_kernel",
     "my_kernel(at::Tensor)",
+    # CUDA C through CuPy and NVRTC: `extern "C"`, and an instance of a template.
+    "transpose_kernel",
+    "partial_sums_kernel",
+    "sgemm_kernel",
+    "wmma_gemm_kernel",
+    "void fill<float>(float*, int)",
     "void block_sum<cub::BlockReduce<float, 256> >(float*)",
 ]
 

@@ -165,6 +165,10 @@ def test_untouched_ward_is_six_times_sick(curriculum: Curriculum, warm_pool: War
     assert {op: found.outcome for op, found in _worst(report).items()} == {
         op: outcome for op, (outcome, _) in WARD.items()
     }
+    counted = {result.case.op: result.work for result in report.cases if result.work}
+    assert counted["matvec"].shared_bytes_per_thread == 12288 * 4 / 64
+    assert counted["matvec"].bank_conflicts == 0
+    assert counted["column_sums"].sectors_per_load == 32
 
 
 @pytest.mark.parametrize("bed", WARD)

@@ -137,7 +137,7 @@ def test_a_machine_with_a_card_runs_all_canaries(machine: Machine) -> None:
     assert "570.86.15" in found["GPU driver"].detail
     assert "CUDA 12.8" in found["torch"].detail
     assert "cupy-cuda12x 13.6.0" in found["CuPy"].detail
-    assert {canary.name for canary in canaries.PYTHON_CANARIES} == set(machine.ran)
+    assert {canary.name for canary in (*canaries.PYTHON_CANARIES, canaries.EMULATOR)} == set(machine.ran)
 
 
 def test_a_card_without_nvidia_smi_is_found_through_torch(machine: Machine) -> None:
@@ -175,6 +175,26 @@ def test_what_is_missing_comes_with_the_line_that_installs_it(
     assert fix in (item.fix or "")
     assert not diagnose().is_healthy
     assert name not in machine.ran
+
+
+def test_where_nothing_can_be_emulated_it_is_said(machine: Machine) -> None:
+    """On another system, or with an old compiler, the reason is a note: nothing on a GPU is broken by it."""
+    said = "gpuprep.cuda.errors.BackEndMissingError: here is Darwin on arm64 (exit code 1)"
+    machine.canary_problems["CUDA C in the emulator"] = said
+
+    item = _found()["CUDA C in the emulator"]
+
+    assert item.status is Status.NOTE
+    assert item.detail == "CUDA exercises need a GPU here: here is Darwin on arm64"
+
+
+def test_an_emulator_that_fails_is_the_compilers_business(machine: Machine) -> None:
+    """Where the test kernel comes out wrong, the line that mends it is the compiler's, not a package's."""
+    machine.canary_problems["CUDA C in the emulator"] = "computed 3"
+
+    item = _found()["CUDA C in the emulator"]
+
+    assert (item.status, item.fix) == (Status.BROKEN, "apt install g++")
 
 
 def test_the_compiler_line_is_the_systems_own(machine: Machine) -> None:

@@ -22,6 +22,7 @@ REPORTS = {
     "operation_not_timed": samples.timed_apart(0.981, 0.9, "no memory for scan"),
     "wrong_values": samples.wrong_values(),
     "too_much_work": samples.too_much_work(),
+    "race": samples.race(),
     "banned_call": samples.banned_call(),
     "compile_failed": samples.compile_failed(),
     "not_started": samples.without_cases(Outcome.NOT_STARTED),

@@ -50,6 +50,36 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Written]:
         yield call
 
 
+CUDA = """
+from gpuprep.cuda import RawModule
+
+SOURCE = '''extern "C" __global__ void fill(const float* x, float* out, int n, double a) {
+    if (threadIdx.x < n) out[threadIdx.x] = a * x[0];
+}'''
+module = RawModule(SOURCE, options=("-DUNUSED=1",))
+
+
+def run(x):
+    out = torch.empty(8)
+    module.get_function("fill")((1,), (32,), (x, out, 8, 0.5), shared_mem=64)
+    return out
+"""
+
+
+def test_cuda_launch_has_source_sizes_and_arguments(written: Written) -> None:
+    """A module comes with its text, each launch of it with tensors by their place and scalars by their bytes."""
+    recipe = written(CUDA)
+    (module,), step = recipe["modules"], recipe["steps"][-1]
+    assert module["code"].startswith('extern "C" __global__ void fill(')
+    assert (module["options"], module["name_expressions"], module["path"]) == (["-DUNUSED=1"], [], "")
+    assert kinds(recipe) == ["make", "run"]
+    assert (step["kernel"], step["grid"], step["block"], step["shared_bytes"]) == ("fill", [1, 1, 1], [32, 1, 1], 64)
+    x, out, n, a = step["args"]
+    assert (x["tensor"][0], out["tensor"][0]) == (0, 1)
+    assert (n, a) == ({"bytes": "08000000"}, {"bytes": "000000000000e03f"})
+    assert recipe["why_not"] == ""
+
+
 def kinds(recipe: dict[str, Any]) -> list[str]:
     """The first word of each step."""
     return [next(iter(step)) for step in recipe["steps"]]

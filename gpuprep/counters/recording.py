@@ -42,7 +42,7 @@ class Site:
     path: str
     line: int
     kind: str
-    """load, store, shared_load, shared_store or atomic."""
+    """load, store, shared_load, shared_store or atomic; launch, of a line of host code that launches kernels."""
     requests: int = 0
     sectors: int = 0
     wavefronts: int = 0

@@ -17,10 +17,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from gpuprep.counters.cuda_emulator.arena import Buffer
-from gpuprep.counters.cuda_emulator.build import CompileError, UnsupportedFeatureError, build
-from gpuprep.counters.cuda_emulator.program import Launched, LaunchError, Parameter, Pointer, Program
-from gpuprep.counters.cuda_emulator.toolchain import ToolchainError, why_unsupported
+from gpuprep.counters.cuda_emulator import (
+    Buffer,
+    CompileError,
+    Launched,
+    LaunchError,
+    Parameter,
+    Pointer,
+    Program,
+    ToolchainError,
+    UnsupportedFeatureError,
+    build,
+    why_unsupported,
+)
 from gpuprep.counters.extents import Extent
 from gpuprep.counters.findings import RACE, UNINITIALISED, Finding, KernelFault
 from gpuprep.counters.recording import Recording, Site, extent_of, running
@@ -56,6 +65,8 @@ class Launch:
     block: tuple[int, int, int]
     values: Sequence[Value]
     shared_bytes: int
+    where: tuple[str, int] = ("", 0)
+    """File and line of the call that launches."""
 
 
 Follower = Callable[[Launch], AbstractContextManager[None]]
@@ -136,6 +147,7 @@ class EmulatedModule:
         values: Sequence[Value],
         *,
         shared_bytes: int = 0,
+        where: tuple[str, int] = ("", 0),
     ) -> None:
         """Run it to its end.
 
@@ -143,7 +155,7 @@ class EmulatedModule:
             KernelFault: in a recorded call, a fault after which it can't go on.
             KernelFaultError: by hand, any fault.
         """
-        launch = Launch(self._source, name, grid, block, values, shared_bytes)
+        launch = Launch(self._source, name, grid, block, values, shared_bytes, where)
         with _TURNS, ExitStack() as stack:
             for follower in followers:
                 stack.enter_context(follower(launch))
@@ -228,7 +240,10 @@ class _Run:
             setattr(recording, figure, getattr(recording, figure) + getattr(counts, figure))
         recording.programs += counts.blocks
         recording.dot_flops += counts.mma_flops
-        recording.shared_bytes += counts.blocks * (self._program.static_shared_bytes + self._launch.shared_bytes)
+        n_static = self._program.static_shared_bytes_of(self._launch.kernel)
+        recording.shared_bytes += counts.blocks * (n_static + self._launch.shared_bytes)
+        launch = recording.sites.setdefault((*self._launch.where, "launch"), Site(*self._launch.where, "launch"))
+        launch.requests += 1
         path = self._launch.source.path
         for row in counts.sites:
             site = recording.sites.setdefault((path, row.line, row.kind), Site(path, row.line, row.kind))

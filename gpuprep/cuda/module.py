@@ -159,7 +159,15 @@ class Kernel:
         declared = self._module.emulated.merged(self.name, self._declared)
         values = prepared(self.name, args, declared)
         self._refuse_addresses(values, declared)
-        self._module.emulated.launch(self.name, full_grid, full_block, values, shared_bytes=int(shared_mem))
+        caller = sys._getframe(1)  # noqa: SLF001
+        self._module.emulated.launch(
+            self.name,
+            full_grid,
+            full_block,
+            values,
+            shared_bytes=int(shared_mem),
+            where=(caller.f_code.co_filename, caller.f_lineno),
+        )
 
     def _learn(self, grid: tuple[int, ...], block: tuple[int, ...], shared_bytes: int) -> None:
         """The next launch of these sizes needs no second look."""

@@ -215,6 +215,9 @@ class _Session:
                 stop = error.stop
                 self.results.append(CaseResult(case, worker.device, stop.outcome, stop.message, where=stop.where))
                 raise
+            if self.results[-1].outcome is Outcome.TIMED_OUT:
+                # A kernel that runs for ever does so in every case.
+                return
 
     def _load(self, worker: WorkerProcess, grader: Grader, deadline: float) -> None:
         self.on_event(f"{worker.device}: loading {self.path.name}")

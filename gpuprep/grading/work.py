@@ -96,6 +96,10 @@ def _worst_site(asked: Asked, answer: Answer, figure: str) -> tuple[str, SourceL
         kind, count, unit = _RATIO_SITES[figure]
     elif figure in _SHARED_FIGURES:
         kind, count, unit = "shared", "wavefronts", "wavefronts a request to shared memory"
+    elif figure == "shared_bytes_per_thread":
+        # Block size and dynamic shared memory are the launch's.
+        launches = [site for site in answer["sites"] if site["kind"] == "launch"]
+        return "", asked.line(int(launches[0]["line"]), str(launches[0]["path"])) if len(launches) == 1 else None
     else:
         return "", None
     # What it costs beyond one of each a request: a bad line that runs once matters less than one that runs often.

@@ -13,7 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -236,12 +236,13 @@ def _compiler() -> CheckupItem:
 
 
 def _emulator(gpu: Future[_Gpu], torch: Future[_Torch]) -> CheckupItem:
-    from gpuprep.counters.cuda_emulator.toolchain import why_unsupported
-
-    if why := why_unsupported():
+    item = _canary(canaries.EMULATOR, gpu, torch)
+    _, is_unsupported, why = item.detail.partition("BackEndMissingError: ")
+    if is_unsupported:
         # Where it is the compiler that is missing, that is said with the line that installs it.
-        return CheckupItem(canaries.EMULATOR.name, Status.NOTE, f"CUDA exercises need a GPU here: {why}")
-    return _canary(canaries.EMULATOR, gpu, torch)
+        why = re.sub(r" \(exit code \d+\)$", "", why)
+        return CheckupItem(item.name, Status.NOTE, f"CUDA exercises need a GPU here: {why}")
+    return replace(item, fix=compiler_line()) if item.status is Status.BROKEN else item
 
 
 def _canary(canary: Canary, gpu: Future[_Gpu], torch: Future[_Torch]) -> CheckupItem:

@@ -155,6 +155,9 @@ class KernelClinic(Grader):
         axis = {"normalise": "N", "column_sums": "M", "matvec": "N"}.get(case["op"])
         return case[axis] if axis else 0
 
+    def uses_kernels(self, case):
+        return case["op"] != "occupancy"
+
     def budgets(self, case):
         op = case["op"]
         n_rows, n_cols = case.get("M", 1), {"smooth": 32}.get(op) or case.get("N") or case["n"]

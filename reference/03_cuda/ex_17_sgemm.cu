@@ -5,23 +5,20 @@
 //   naive          .11  every product waits for two loads from a cache
 //   shared tile    .17  one load from device memory serves 32 threads, yet every product still waits for shared memory
 //   register tile  .56  16 loads from shared memory serve 64 products
-//   vector loads   .83  the same in a quarter of the instructions, while the next tile is already on its way
+//   vector loads   .85  the same in a quarter of the instructions, while the next tile is already on its way
 constexpr int TILE = 128;       // outputs along each side of a block's tile
 constexpr int TILE_K = 16;      // how much of K is in shared memory at a time
 constexpr int N_THREADS = 256;  // 16 × 16, each with 8 × 8 outputs
 constexpr int HALF = TILE / 2;
 
-// A warp stores 16 rows × 2 float4 of a, turned by 90°: its words lie 4 rows of the tile apart and one word apart. Four
-// unused words a row put them all into different banks, and keep every row at a multiple of 16 bytes.
-constexpr int PAD = 4;
+// What a thread brings of a, and of b, for every tile: so many float4.
+constexpr int N_FETCHES = TILE * TILE_K / 4 / N_THREADS;
 
 // a's tile lies on its side, k first: the rows that a thread needs for one k are neighbours then, and one instruction
-// loads four of them.
-using TileA = float[TILE_K][TILE + PAD];
+// loads four of them. A warp that turns 16 rows × 2 float4 stores two runs of 16 words at a time, four rows of the tile
+// apart. Unpadded, both would lie in the same 16 banks; four unused words a row keep them apart, and rows aligned.
+using TileA = float[TILE_K][TILE + 4];
 using TileB = float[TILE_K][TILE];
-
-// Each thread brings this many float4 of a, and as many of b, for every tile.
-constexpr int N_FETCHES = TILE * TILE_K / 4 / N_THREADS;
 
 // Four neighbours in a row of a matrix. What lies outside becomes part of sums, so zeros have to stand in for it.
 template <bool IS_ALIGNED>

@@ -43,7 +43,7 @@ __device__ __forceinline__ void hgemm(const half* a, const half* b, half* out, i
     const int warp_row = warp / (TILE_N / WARP_TILE) * WARP_TILE;
     const int warp_col = warp % (TILE_N / WARP_TILE) * WARP_TILE;
 
-    // Where this thread's first copy of each tile comes from. 64 bits: rows and columns fit an int, a product need not.
+    // Where this thread's first copy of the tiles to come is. 64 bits: rows and columns fit an int, a product need not.
     const int a_row = tid * 8 / TILE_K, a_k = tid * 8 % TILE_K;
     const int b_k = tid * 8 / TILE_N, b_col = tid * 8 % TILE_N;
     const half* a_source = a + (size_t)(first_row + a_row) * K + a_k;
@@ -56,13 +56,19 @@ __device__ __forceinline__ void hgemm(const half* a, const half* b, half* out, i
 #pragma unroll
         for (int i = quarter * TILE_M / N_SLICES; i < (quarter + 1) * TILE_M / N_SLICES; i += A_ROWS) {
             const int n_inside = first_row + a_row + i < M ? K - k_start - a_k : 0;
-            copy_8<IS_ALIGNED>(a_tile + (a_row + i) * A_LD + a_k, a_source + k_start + (size_t)i * K, n_inside);
+            copy_8<IS_ALIGNED>(a_tile + (a_row + i) * A_LD + a_k, a_source + (size_t)i * K, n_inside);
         }
 #pragma unroll
         for (int i = quarter * TILE_K / N_SLICES; i < (quarter + 1) * TILE_K / N_SLICES; i += B_ROWS) {
             const int n_inside = k_start + b_k + i < K ? N - first_col - b_col : 0;
-            copy_8<IS_ALIGNED>(b_tile + (b_k + i) * B_LD + b_col, b_source + (size_t)(k_start + i) * N, n_inside);
+            copy_8<IS_ALIGNED>(b_tile + (b_k + i) * B_LD + b_col, b_source + (size_t)i * N, n_inside);
         }
+    };
+    // Closes the group of a step's copies, and goes on to the next. Two additions here save each copy a multiplication.
+    auto commit = [&] {
+        __pipeline_commit();
+        a_source += TILE_K;
+        b_source += (size_t)TILE_K * N;
     };
 
     // Operands of the tensor cores, one 16×16 square each, spread over the registers of the warp's 32 threads in a way
@@ -82,12 +88,12 @@ __device__ __forceinline__ void hgemm(const half* a, const half* b, half* out, i
 #pragma unroll
     for (int i = 0; i < N_SQUARES * N_SQUARES; i++) wmma::fill_fragment(sums[i / N_SQUARES][i % N_SQUARES], 0.0f);
 
-    // Each commit closes a group of copies, and __pipeline_wait_prior(n) waits for all groups but the newest n: for those
-    // of this thread alone. The barrier after it makes them everybody's.
+    // __pipeline_wait_prior(n) waits for all groups but the newest n, and for those of this thread alone. The barrier
+    // after it makes the tiles everybody's.
     for (int step = 0; step < N_STAGES - 1; step++) {
 #pragma unroll
         for (int quarter = 0; quarter < N_SLICES; quarter++) fetch(step, quarter);
-        __pipeline_commit();
+        commit();
     }
     __pipeline_wait_prior(N_STAGES - 2);
     __syncthreads();
@@ -112,7 +118,7 @@ __device__ __forceinline__ void hgemm(const half* a, const half* b, half* out, i
                 }
             }
         }
-        __pipeline_commit();
+        commit();
     }
 
     // Which thread holds which sum is not ours to know, so they go through shared memory, a square at a time for each

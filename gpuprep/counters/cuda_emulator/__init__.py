@@ -1,19 +1,13 @@
-"""CUDA C++ without a GPU: kernels compiled by the machine's g++, run thread by thread, and counted request by request."""
+"""CUDA C++ without a GPU: compiled by the machine's g++, run thread by thread, counted request by request."""
 
 from __future__ import annotations
 
 from gpuprep.counters.cuda_emulator.arena import Buffer
 from gpuprep.counters.cuda_emulator.build import CompileError, UnsupportedFeatureError, build
-from gpuprep.counters.cuda_emulator.program import (
-    ArgumentError,
-    Counts,
-    Launched,
-    LaunchError,
-    Parameter,
-    Pointer,
-    Program,
-    SiteCounts,
-)
+from gpuprep.counters.cuda_emulator.counts import Counts, Launched, SiteCounts
+from gpuprep.counters.cuda_emulator.launching import LaunchError
+from gpuprep.counters.cuda_emulator.program import Program
+from gpuprep.counters.cuda_emulator.signatures import ArgumentError, Parameter, Pointer
 from gpuprep.counters.cuda_emulator.toolchain import ToolchainError, why_unsupported
 
 __all__ = (

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +115,8 @@ class Buffer:
 
     def memory(self) -> Bytes:
         """The storage itself."""
-        return np.frombuffer((ctypes.c_uint8 * self.n_bytes).from_address(self.address), dtype=np.uint8)
+        memory = (ctypes.c_uint8 * self.n_bytes).from_address(self.address)
+        return np.frombuffer(memoryview(memory).cast("B"), dtype=np.uint8)
 
 
 @dataclass
@@ -143,7 +145,7 @@ def storages(buffers: Sequence[Buffer]) -> list[int]:
     for buffer in buffers:
         known.setdefault((buffer.address, buffer.n_bytes), len(known))
     filled = sorted((address, n_bytes) for address, n_bytes in known if n_bytes)
-    for (address, n_bytes), (next_address, _) in zip(filled, filled[1:], strict=False):
+    for (address, n_bytes), (next_address, _) in pairwise(filled):
         if next_address < address + n_bytes:
             raise ValueError("two buffers overlap and are not views of one storage: give whole storages")
     return [known[buffer.address, buffer.n_bytes] for buffer in buffers]

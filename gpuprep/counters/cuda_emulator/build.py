@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gpuprep.counters.cuda_emulator import refused, toolchain
-from gpuprep.counters.cuda_emulator.elf import Elf
-from gpuprep.counters.cuda_emulator.machine_code import lines_of, read_code
-from gpuprep.counters.cuda_emulator.program import DeviceVariable, Program, ProgramLayout, kernels_of
-from gpuprep.counters.cuda_emulator.source_scan import KernelDeclaration, kernels, tokens
+from gpuprep.counters.cuda_emulator.elf import Elf, Symbol
+from gpuprep.counters.cuda_emulator.launching import DeviceVariable, ProgramLayout
+from gpuprep.counters.cuda_emulator.machine_code import lines_of, merged, read_code
+from gpuprep.counters.cuda_emulator.program import Program
+from gpuprep.counters.cuda_emulator.signatures import MAX_SHARED_BYTES, kernels_of
+from gpuprep.counters.cuda_emulator.source_scan import (
+    KernelDeclaration,
+    Token,
+    constants,
+    indexed_arrays,
+    kernels,
+    tokens,
+)
 
 MAX_STATIC_SHARED_BYTES = 48 * 1024
 """What a GPU's compiler lets a block declare; more must be asked for at the launch."""
-MAX_SHARED_BYTES = 227 * 1024
 
 _SOURCE = "kernel.cu"
 _PROGRAM = "kernel"
@@ -69,9 +78,7 @@ class UnsupportedFeatureError(CompileError):
     """The code uses what only a GPU has."""
 
 
-def build(
-    source: str, *, options: Sequence[str] = (), name_expressions: Sequence[str] = (), path: str = ""
-) -> Program:
+def build(source: str, *, options: Sequence[str] = (), name_expressions: Sequence[str] = (), path: str = "") -> Program:
     """Compiles a kernel's source, or takes it from the cache.
 
     Args:
@@ -94,6 +101,7 @@ def build(
     if not (folder / _LAYOUT).exists():
         _build_into(folder, source, macros, tuple(name_expressions))
     layout = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
+    os.utime(folder)
     return Program(folder / _PROGRAM, ProgramLayout.from_json(layout), path)
 
 
@@ -103,7 +111,9 @@ def _macros(options: Sequence[str]) -> tuple[str, ...]:
     words = iter(options)
     for word in words:
         if word in ("-D", "-U", "--define-macro", "--undefine-macro"):
-            word = {"-D": "-D", "-U": "-U"}.get(word, "-D" if "define-macro" in word and "un" not in word else "-U") + next(words, "")
+            word = {"-D": "-D", "-U": "-U"}.get(
+                word, "-D" if "define-macro" in word and "un" not in word else "-U"
+            ) + next(words, "")
         word = word.replace("--define-macro=", "-D", 1).replace("--undefine-macro=", "-U", 1)
         if _OPTION.fullmatch(word):
             joined.append(word)
@@ -124,6 +134,7 @@ def _build_into(folder: Path, source: str, macros: tuple[str, ...], name_express
         (work / "unit.cpp").write_text(_unit(declared, name_expressions), encoding="utf-8")
         _compile(work, macros)
         layout = _link(work, made / _PROGRAM, declared)
+        layout |= _named(layout, scanned)
         (made / _LAYOUT).write_text(json.dumps(layout), encoding="utf-8")
         try:
             made.rename(folder)
@@ -136,11 +147,11 @@ def _build_into(folder: Path, source: str, macros: tuple[str, ...], name_express
 
 def _unit(declared: Sequence[KernelDeclaration], name_expressions: Sequence[str]) -> str:
     names = list(dict.fromkeys([k.name for k in declared if not k.is_template] + list(name_expressions)))
-    rows = "".join(f"    gp_describing::entry<&{name}>({json.dumps(name)}),\n" for name in names)
+    rows = "".join(f"    gp_describing::gp_entry<&{name}>({json.dumps(name)}),\n" for name in names)
     return (
+        f'#include "{toolchain.RUNTIME / "describe.h"}"\n'
         f"#pragma GCC poison {refused.POISON}\n"
         f'#include "{_SOURCE}"\n'
-        f'#include "{toolchain.RUNTIME / "describe.h"}"\n'
         f"const gp_kernel gp_kernels[] = {{\n{rows}    {{}}}};\n"
         f"const unsigned gp_n_kernels = {len(names)};\n"
     )
@@ -148,13 +159,17 @@ def _unit(declared: Sequence[KernelDeclaration], name_expressions: Sequence[str]
 
 def _compile(work: Path, macros: Sequence[str]) -> None:
     command: list[str | Path] = ["g++", *toolchain.DEVICE_FLAGS, *macros]
-    command += ["-I", toolchain.INCLUDE, "-include", toolchain.INCLUDE / toolchain.UMBRELLA]
+    # A kernel finds the headers that a GPU's compiler has, and none of this machine's.
+    command += ["-nostdinc", "-nostdinc++", "-I", toolchain.INCLUDE, "-I", toolchain.INCLUDE / "standard"]
+    command += ["-include", toolchain.INCLUDE / toolchain.UMBRELLA]
     command += ["-c", work / "unit.cpp", "-o", work / "kernel.o"]
     done = toolchain.run(command)
     if done.returncode == 0:
         return
     log = done.stderr.replace(str(work / _SOURCE), _SOURCE).replace(f"{work}/", "")
-    log = "\n".join(line for line in log.splitlines() if not line.startswith(("In file included", "                 from")))
+    log = "\n".join(
+        line for line in log.splitlines() if not line.startswith(("In file included", "                 from"))
+    )
     found = [match for match in _MESSAGE.finditer(log) if match["path"] == _SOURCE]
     if found:
         raise CompileError(found[0]["text"], line=int(found[0]["line"]), log=log)
@@ -175,7 +190,9 @@ def _link(work: Path, program: Path, declared: Sequence[KernelDeclaration]) -> d
     _make_dynamic_shared(work, externs)
     toolchain.link([work / "kernel.o", work / "shared.o"], program)
     linked = Elf(program.read_bytes())
-    return _layout(program, kernel, linked, declared)
+    names = {_plain(name) for name in externs}
+    dynamic = names.pop() if len(names) == 1 else "dynamic shared memory" if names else ""
+    return {**_layout(program, kernel, linked, declared), "dynamic_shared": dynamic}
 
 
 _GEOMETRY = ("gp_thread_index", "gp_block_index", "gp_block_size", "gp_grid_size")
@@ -186,7 +203,9 @@ def _check_object(kernel: Elf) -> None:
         if not _SECTIONS.fullmatch(section):
             raise UnsupportedFeatureError(f"code that runs outside kernels (section `{section}`) is for a GPU only")
     for symbol in kernel.undefined:
-        is_known = symbol.name in _ALLOWED_CALLS or symbol.name in _MEMORY_CALLS or _RUNTIME_CALLS.fullmatch(symbol.name)
+        is_known = (
+            symbol.name in _ALLOWED_CALLS or symbol.name in _MEMORY_CALLS or _RUNTIME_CALLS.fullmatch(symbol.name)
+        )
         if not is_known and not symbol.is_thread_local:
             raise UnsupportedFeatureError(f"calls `{symbol.name}`, which the CUDA emulator doesn't have")
 
@@ -217,32 +236,62 @@ def _layout(program: Path, kernel: Elf, linked: Elf, declared: Sequence[KernelDe
     dynamic = next(s.address for s in linked.symbols if s.name == "gp_dynamic_shared")
     shared = [s for s in mine if s.is_thread_local and s.address < dynamic]
     start = min((s.address for s in shared), default=dynamic)
-    n_static = sum(s.n_bytes for s in shared)
+    n_static = max(_shared_bytes_of_functions(shared).values(), default=0)
     if n_static > MAX_STATIC_SHARED_BYTES:
         raise CompileError(
-            f"the kernels declare {n_static} bytes of __shared__ memory, and a block has {MAX_STATIC_SHARED_BYTES}: "
+            f"a kernel declares {n_static} bytes of __shared__ memory, and a block has {MAX_STATIC_SHARED_BYTES}: "
             "take more as extern __shared__, with its size given at the launch"
         )
     functions = [s for s in mine if s.is_function]
     low = min(s.address for s in functions) if functions else 0
     high = max(s.address + s.n_bytes for s in functions) if functions else 0
     code = read_code(program, low, high, {s.name for s in linked.symbols if _RUNTIME_CALLS.fullmatch(s.name)})
-    lines = lines_of(program, code.sites, _SOURCE)
+    lines = lines_of(program, [*code.sites, *(end + 1 for _, end in code.loops)], _SOURCE)
     variables = [s for s in mine if s.is_object and s.n_bytes and not s.name.startswith("gp_")]
     described = toolchain.run([program, "describe"])
     return {
         "kernels": [kernel.to_json() for kernel in kernels_of(described.stdout, declared)],
         "static_shared_bytes": dynamic - start,
         "shared": [[_plain(s.name), s.address - start, s.n_bytes] for s in shared],
+        "shared_of_functions": _by_plain_name(_shared_bytes_of_functions(shared)),
         "variables": [
-            DeviceVariable(_plain(s.name), s.address, s.n_bytes, "gp_constant" in s.section).to_json()
+            DeviceVariable(_plain(s.name), s.address, s.n_bytes, is_constant=False).to_json()
             for s in sorted(variables, key=lambda s: s.address)
             if not s.section.startswith(".rodata")
         ],
-        "loops": code.loops,
+        "loops": merged(code.loops, lines),
         "functions": code.functions,
         "lines": [[site, line] for site, line in lines.items()],
         "source": _SOURCE,
+    }
+
+
+def _shared_bytes_of_functions(arrays: Sequence[Symbol]) -> dict[str, int]:
+    """Bytes of shared arrays by the function that declares them; those outside functions belong to all."""
+    sums: dict[str, int] = {}
+    for symbol in arrays:
+        # `_ZZ<function>E<name>` is a variable inside a function.
+        function = symbol.name[: symbol.name.rfind("E")] if symbol.name.startswith("_ZZ") else ""
+        sums[function] = sums.get(function, 0) + symbol.n_bytes
+    common = sums.get("", 0)
+    return {function: n_bytes + (common if function else 0) for function, n_bytes in sums.items()}
+
+
+def _by_plain_name(sums: Mapping[str, int]) -> dict[str, int]:
+    """The same by the functions' own names: `_ZZ6kernel` is `kernel`."""
+    named: dict[str, int] = {}
+    for function, n_bytes in sums.items():
+        name = _plain("_Z" + function.removeprefix("_ZZ")) if function else ""
+        named[name] = max(named.get(name, 0), n_bytes)
+    return named
+
+
+def _named(layout: dict[str, Any], scanned: Sequence[Token]) -> dict[str, Any]:
+    """What only the source knows: which variables are `__constant__`, and which arrays a line indexes."""
+    constant = constants(scanned)
+    return {
+        "variables": [{**v, "is_constant": v["name"] in constant} for v in layout["variables"]],
+        "arrays": [[line, names] for line, names in indexed_arrays(scanned).items()],
     }
 
 

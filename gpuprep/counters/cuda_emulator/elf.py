@@ -9,7 +9,7 @@ from dataclasses import dataclass
 _HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _SECTION = struct.Struct("<IIQQQQIIQQ")
 _SYMBOL = struct.Struct("<IBBHQQ")
-_SYMBOL_TABLE = 2
+_CONTENT, _SYMBOL_TABLE = 1, 2
 _OBJECT, _FUNCTION, _THREAD_LOCAL = 1, 2, 6
 _RESERVED = 0xFF00
 """Section numbers from here on are no sections: absolute and common symbols."""
@@ -66,6 +66,14 @@ class Elf:
                     kind == _THREAD_LOCAL,
                     names + name,
                 )
+
+    def read(self, address: int, n_bytes: int) -> bytes:
+        """The initial bytes at an address of a program; zeros where the file keeps none."""
+        for section in self._headers:
+            if section[3] <= address and address + n_bytes <= section[3] + section[5] and section[1] == _CONTENT:
+                start = section[4] + address - section[3]
+                return self._content[start : start + n_bytes]
+        return bytes(n_bytes)
 
     @property
     def undefined(self) -> tuple[Symbol, ...]:

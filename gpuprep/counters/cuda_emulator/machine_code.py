@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from gpuprep.counters.cuda_emulator.toolchain import ToolchainError, run
@@ -19,7 +20,7 @@ class MachineCode:
     """Addresses are the program's own; it is not position-independent."""
 
     loops: tuple[tuple[int, int], ...]
-    """(return address of the first block's hook, last instruction), ascending."""
+    """(return address of the first block's hook, the jump back), ascending. One loop may have several ways back."""
     functions: tuple[tuple[int, int], ...]
     """(return address of the first hook, one past the last instruction), ascending."""
     sites: tuple[int, ...]
@@ -42,10 +43,10 @@ def read_code(program: Path, low: int, high: int, hooks: Iterable[str]) -> Machi
     if done.returncode != 0:
         raise ToolchainError(f"objdump failed: {done.stderr}")
     wanted = frozenset(hooks)
-    loops: dict[int, int] = {}
+    loops: set[tuple[int, int]] = set()
     functions, sites = [], []
     for instructions in _functions(done.stdout):
-        after = {here.address: behind.address for here, behind in zip(instructions, instructions[1:], strict=False)}
+        after = {here.address: behind.address for here, behind in pairwise(instructions)}
         calls = [i for i in instructions if i.name == "call"]
         sites += [after[call.address] for call in calls if call.symbol in wanted and call.address in after]
         blocks = [after[call.address] for call in calls if call.symbol == _BLOCK_HOOK and call.address in after]
@@ -56,8 +57,8 @@ def read_code(program: Path, low: int, high: int, hooks: Iterable[str]) -> Machi
             if jump.name.startswith("j") and instructions[0].address <= jump.target <= jump.address:
                 header = next((block for block in blocks if block > jump.target), 0)
                 if 0 < header <= jump.address:
-                    loops[header] = max(loops.get(header, 0), jump.address)
-    return MachineCode(tuple(sorted(loops.items())), tuple(sorted(functions)), tuple(sorted(set(sites))))
+                    loops.add((header, jump.address))
+    return MachineCode(tuple(sorted(loops)), tuple(sorted(functions)), tuple(sorted(set(sites))))
 
 
 def _functions(listing: str) -> list[list[_Instruction]]:
@@ -96,3 +97,21 @@ def lines_of(program: Path, sites: Sequence[int], source: str) -> Mapping[int, i
         if path.endswith(source) and number.isdigit():
             lines.setdefault(site, int(number))
     return lines
+
+
+def merged(loops: Sequence[tuple[int, int]], lines: Mapping[int, int]) -> tuple[tuple[int, int], ...]:
+    """Loops proper, out of all jumps back.
+
+    Jumps back to one header are one loop's where they stand on one line, as the two tests of `while (a || b)` do.
+    Else an outer loop begins with an inner one.
+
+    Args:
+        loops: (header, jump back), ascending.
+        lines: the line of each jump back, by the address one past it.
+    """
+    found: list[tuple[int, int]] = []
+    for header, end in loops:
+        if found and found[-1][0] == header and lines.get(found[-1][1] + 1) == lines.get(end + 1):
+            found.pop()
+        found.append((header, end))
+    return tuple(found)

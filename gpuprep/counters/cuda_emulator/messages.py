@@ -23,7 +23,7 @@ from gpuprep.counters.findings import (
 )
 
 if TYPE_CHECKING:
-    from gpuprep.counters.cuda_emulator.program import DeviceVariable, Parameter
+    from gpuprep.counters.cuda_emulator.launching import DeviceVariable
 
 TRAP = "trap"
 CRASH = "crash"
@@ -61,8 +61,10 @@ class Context:
     lines: Mapping[int, int]
     buffers: Sequence[Buffer]
     shared_arrays: Sequence[tuple[str, int, int]]
+    """Name, offset and bytes; the last one is the dynamic memory, which has no name where the source declares none."""
     variables: Sequence[DeviceVariable]
-    parameters: Sequence[Parameter]
+    arrays: Mapping[int, Sequence[str]]
+    """Line → the arrays of a fixed size that it indexes."""
 
     def line(self, site: int) -> int:
         """The learner's line of a site; 0 where unknown."""
@@ -71,6 +73,11 @@ class Context:
     def array_at(self, offset: int) -> tuple[str, int, int] | None:
         """The shared array that an offset lies in."""
         return next((array for array in self.shared_arrays if array[1] <= offset < array[1] + array[2]), None)
+
+    def lacks_dynamic(self, offset: int) -> bool:
+        """True where an offset lies in an `extern __shared__` array, and the launch gave it no memory."""
+        name, start, n_bytes = self.shared_arrays[-1]
+        return bool(name) and n_bytes == 0 and offset >= start
 
     def array_before(self, offset: int) -> tuple[str, int, int] | None:
         """The shared array that ends nearest before an offset."""
@@ -104,14 +111,19 @@ def _target(record: Any, context: Context) -> tuple[str, int]:
     if record.buffer != shared.NONE:
         return context.buffers[record.buffer].name, record.index
     detail = DETAILS[record.detail]
-    if detail in ("static_index", "barrier_sites", "barrier_left", "caller_says") or detail.startswith("collective"):
-        return "", record.index if detail == "static_index" else 0
-    array = context.array_at(record.index) or (context.array_before(record.index) if detail == "shared" else None)
-    if array is not None and KINDS[record.kind] in (RACE, UNINITIALISED, MISALIGNED, OUT_OF_BOUNDS):
-        return array[0], (record.index - array[1]) // max(record.n_bytes, 1)
+    if detail == "static_index":
+        names = context.arrays.get(context.line(record.here.site), ())
+        return names[0] if len(names) == 1 else "", record.index
+    if detail in ("barrier_sites", "barrier_left", "caller_says") or detail.startswith("collective"):
+        return "", 0
     for variable in context.variables:
         if variable.address <= record.address < variable.address + variable.n_bytes:
             return variable.name, (record.address - variable.address) // max(record.n_bytes, 1)
+    array = context.array_at(record.index)
+    if array is None and detail == "shared" and not context.lacks_dynamic(record.index):
+        array = context.array_before(record.index)
+    if array is not None and KINDS[record.kind] in (RACE, UNINITIALISED, MISALIGNED, OUT_OF_BOUNDS):
+        return array[0], (record.index - array[1]) // max(record.n_bytes, 1)
     return "", 0
 
 
@@ -156,7 +168,8 @@ def _verb(record: Any) -> str:
 def _out_of_bounds(detail: str, record: Any, context: Context, tensor: str, index: int) -> str:
     who, verb = _where(record.here), _verb(record)
     if detail == "static_index":
-        return f"{who} uses index {index} of an array declared as {record.text.decode().strip(chr(39))}"
+        name = tensor or "an array"
+        return f"{who} uses index {index} of {name}, which is declared as {record.text.decode().strip(chr(39))}"
     if detail == "constant_store":
         return f"{who} writes {tensor}, which is __constant__: kernels only read it"
     if detail == "shared":
@@ -174,7 +187,9 @@ def _out_of_bounds(detail: str, record: Any, context: Context, tensor: str, inde
             if buffer.extent.index(buffer.address + offset) in range(buffer.extent.span):
                 # The first byte is inside: the access is wider than what is left.
                 wide = f"{record.n_bytes} bytes from index {index}"
-                return f"{who} {verb} past the end of {tensor}: {wide}" if "outside" in place else f"{who} {verb} {place}"
+                return (
+                    f"{who} {verb} past the end of {tensor}: {wide}" if "outside" in place else f"{who} {verb} {place}"
+                )
             return f"{who} {verb} {place}"
         side = "before the start" if index < 0 else "past the end"
         return f"{who} {verb} {side} of {tensor}: byte {index} of {buffer.n_bytes}"

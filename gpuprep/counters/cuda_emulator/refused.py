@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from gpuprep.counters.cuda_emulator.source_scan import Token, closing
 
@@ -44,7 +45,9 @@ _ATTRIBUTES = frozenset(
     "aligned __aligned__ packed __packed__ always_inline __always_inline__ noinline __noinline__ unused __unused__ "
     "const pure maybe_unused nodiscard fallthrough likely unlikely noreturn deprecated".split()
 )
-_PRAGMA = re.compile(r"#\s*pragma\s+(?:GCC|clang|STDC|omp|weak|pack|redefine_extname|push_macro|pop_macro)\b(?P<rest>.*)")
+_PRAGMA = re.compile(
+    r"#\s*pragma\s+(?:GCC|clang|STDC|omp|weak|pack|redefine_extname|push_macro|pop_macro)\b(?P<rest>.*)"
+)
 
 POISON = (
     "asm __asm __asm__ no_sanitize __no_sanitize__ no_sanitize_thread no_sanitize_coverage no_instrument_function "
@@ -76,7 +79,7 @@ def _declared(tokens: Sequence[Token]) -> frozenset[str]:
     types = {"int", "float", "double", "char", "bool", "unsigned", "long", "short", "auto", "half", "void", "size_t"}
     return frozenset(
         token.text
-        for before, token in zip(tokens, tokens[1:], strict=False)
+        for before, token in pairwise(tokens)
         if token.kind == "name" and (before.text in types or before.text in ("*", "&", "namespace"))
     )
 

@@ -136,7 +136,9 @@ def _namespace(statement: Sequence[Token]) -> str:
     return "".join(texts[texts.index("namespace") + 1 :])
 
 
-_DECORATIONS = frozenset(("__launch_bounds__", "__attribute__", "__align__", "alignas", "__cluster_dims__", "__maxnreg__"))
+_DECORATIONS = frozenset(
+    ("__launch_bounds__", "__attribute__", "__align__", "alignas", "__cluster_dims__", "__maxnreg__")
+)
 
 
 def _declaration(code: Sequence[Token], at: int, prefix: str, is_template: bool) -> KernelDeclaration | None:
@@ -184,3 +186,31 @@ def _parameter_names(inside: Sequence[Token]) -> tuple[str, ...]:
         elif depth == 0 and token.kind == "name" and is_open:
             name = token.text
     return tuple(names) if inside and [token.text for token in inside] != ["void"] else ()
+
+
+def constants(source_tokens: Sequence[Token]) -> frozenset[str]:
+    """The names of `__constant__` variables."""
+    found = set()
+    for at, token in enumerate(source_tokens):
+        if token.text != "__constant__":
+            continue
+        name = ""
+        for later in source_tokens[at + 1 :]:
+            if later.text in (";", "=", "[", "{", "("):
+                break
+            name = later.text if later.kind == "name" else name
+        found.add(name)
+    return frozenset(found)
+
+
+def indexed_arrays(source_tokens: Sequence[Token]) -> dict[int, list[str]]:
+    """For each line the arrays of a fixed size that it indexes."""
+    pairs = list(zip(source_tokens, source_tokens[1:], source_tokens[2:], strict=False))
+    declared = {name.text for type_, name, sign in pairs if type_.kind == name.kind == "name" and sign.text == "["}
+    lines: dict[int, list[str]] = {}
+    for _, name, sign in pairs:
+        if name.kind == "name" and sign.text == "[" and name.text in declared:
+            names = lines.setdefault(name.line, [])
+            if name.text not in names:
+                names.append(name.text)
+    return lines

@@ -1,4 +1,4 @@
-// expect: BAD_SYNC|RACE|WRONG_VALUES
+// expect: BAD_SYNC
 // Threads past the end return before they load anything. They also leave the others alone at the barrier, and the
 // zero that the last element's neighbour needs is never put into the tile.
 

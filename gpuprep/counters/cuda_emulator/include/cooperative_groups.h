@@ -72,7 +72,8 @@ class thread_block_tile {
 
   template <typename T>
   GP_INLINE T shfl(T value, int rank) const {
-    return gp_internal::shuffle(gp_internal::Shuffle::from_lane, lane_mask(), value, static_cast<unsigned>(rank), width);
+    const auto operand = static_cast<unsigned>(rank);
+    return gp_internal::shuffle(gp_internal::Shuffle::from_lane, lane_mask(), value, operand, width);
   }
   template <typename T>
   GP_INLINE T shfl_up(T value, unsigned distance) const {

@@ -66,15 +66,13 @@ GP_INLINE void check_operand(const T* memory, unsigned ldm) {
 }
 
 // An access of the kernel's memory as wide as the hardware's.
-template <typename Word, typename T>
-GP_INLINE Word load_as(const T* memory) {
-  using Aliased = Word __attribute__((may_alias));
-  return *reinterpret_cast<const Aliased*>(memory);
+template <typename Value, typename T>
+GP_INLINE Value load_as(const T* memory) {
+  return *reinterpret_cast<const typename gp_internal::Bits<sizeof(Value)>::Word*>(memory);
 }
-template <typename Word, typename T>
-GP_INLINE void store_as(T* memory, Word word) {
-  using Aliased = Word __attribute__((may_alias));
-  *reinterpret_cast<Aliased*>(memory) = word;
+template <typename Value, typename T>
+GP_INLINE void store_as(T* memory, Value value) {
+  *reinterpret_cast<typename gp_internal::Bits<sizeof(Value)>::Word*>(memory) = value;
 }
 
 // Four loads of a pair: 8 rows of 16 bytes each, whatever the layout. With the layout's lines across instead of along,
@@ -85,7 +83,8 @@ GP_INLINE void load_operand(fragment<Use, 16, 16, 16, T, Layout>& target, const 
   const T* first = memory + lane / 4 * ldm + lane % 4 * 2;
   const unsigned words[4] = {load_as<unsigned>(first), load_as<unsigned>(first + 8), load_as<unsigned>(first + 8 * ldm),
                              load_as<unsigned>(first + 8 * ldm + 8)};
-  for (int i = 0; i < target.num_elements; i += 8) __builtin_memcpy(static_cast<void*>(target.x + i), words, sizeof words);
+  for (int i = 0; i < target.num_elements; i += 8)
+    __builtin_memcpy(static_cast<void*>(target.x + i), words, sizeof words);
 }
 
 template <typename T>

@@ -114,6 +114,9 @@ static bool complete_collectives(Warp& warp) {
       bool is_same_call = other.mask == lane.mask && other.call_kind == lane.call_kind &&
                           (other.site == lane.site || lane.call_kind == kSyncwarp);
       if (is_same_call) arrived |= 1u << number;
+      else if (other.site == lane.site && lane.call_kind != kSyncwarp) {
+        stop(collective_finding(lane, &other, Kind::bad_sync, Detail::collective_other, 1u << number));
+      }
     }
     if (left && lane.call_kind != kSyncwarp) {
       keep(collective_finding(lane, nullptr, Kind::bad_sync, Detail::collective_left, left));

@@ -1,6 +1,7 @@
-// Included after a learner's code: makes the table of entry.h from the names of its kernels.
+// Makes the table of entry.h from the kernels of a program.
 //
-// It needs no header of the host's, which a learner's macros might break.
+// Included before a learner's code, whose macros could break it; the table itself, which comes after, has but names that
+// no kernel's file may define. It needs no header of the host's, which would bring in names that no GPU has.
 #pragma once
 
 #include "entry.h"
@@ -107,7 +108,7 @@ struct caller<kernel, void (*)(P...)> {
 };
 
 template <auto kernel>
-constexpr gp_kernel entry(const char* name) {
+constexpr gp_kernel gp_entry(const char* name) {
   using F = decltype(kernel);
   return {name, laid_out<F>.n_parameters, laid_out<F>.n_bytes, laid_out<F>.parameters, caller<kernel, F>::call};
 }

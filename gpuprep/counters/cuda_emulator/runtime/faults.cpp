@@ -85,9 +85,9 @@ void describe_address(FindingRecord& finding, u64 address) {
 }
 
 void out_of_bounds(u64 address, u32 n_bytes, bool is_store, u64 site) {
-  // Above the start of shared memory, below the program's stack: an index past the end lands there.
-  constexpr u64 kNear = 1 << 20;
-  bool is_shared = shared_limit[0] && address + kNear > shared_low && address < shared_low + shared_limit[0] + kNear;
+  // Thread-local storage is all that lies there: an index past an array's end, either way.
+  constexpr u64 kNear = 1 << 18;
+  bool is_shared = address + kNear > shared_low && address < shared_low + kNear;
   FindingRecord finding = blank_finding(Kind::out_of_bounds, is_shared ? Detail::shared : Detail::global, Severity::error);
   finding.here = place_of(*current, site);
   finding.n_bytes = n_bytes;
@@ -113,7 +113,7 @@ void static_index(i64 index, const char* array_type, u64 site) {
   stop(finding);
 }
 
-extern "C" char __executable_start, etext, edata, end;
+extern "C" char etext, __data_start;
 
 bool is_in_global_memory(u64 address, u32 n_bytes, bool is_store, u64 site) {
   u64 slot = (address - kArenaBase) >> kSlotShift;
@@ -148,7 +148,7 @@ bool is_in_global_memory(u64 address, u32 n_bytes, bool is_store, u64 site) {
     if (!is_store && address - reinterpret_cast<u64>(geometry) < sizeof(gp_dim3)) return false;
   }
   // Tables that the program only reads lie between its code and its variables.
-  bool is_table = address >= reinterpret_cast<u64>(&etext) && address < reinterpret_cast<u64>(&end);
+  bool is_table = address >= reinterpret_cast<u64>(&etext) && address < reinterpret_cast<u64>(&__data_start);
   if (!is_store && is_table) return false;
   out_of_bounds(address, n_bytes, is_store, site);
 }
@@ -166,7 +166,7 @@ static bool is_kernel_code(u64 pc) {
 static void on_signal(int number, siginfo_t* info, void* context) {
   u64 pc = u64(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
   u64 address = reinterpret_cast<u64>(info->si_addr);
-  Lane* lane = current->trace ? current : nullptr;
+  Lane* lane = recent->trace ? recent : nullptr;
   Kind kind = Kind::crash;
   if (number == SIGFPE) kind = Kind::division_by_zero;
   if (number == SIGSEGV && is_in_guard(address)) kind = Kind::stack_overflow;
@@ -183,7 +183,7 @@ static void on_signal(int number, siginfo_t* info, void* context) {
 
 static void on_time_limit(int, siginfo_t*, void* context) {
   u64 pc = u64(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
-  Lane* lane = current->trace ? current : nullptr;
+  Lane* lane = recent->trace ? recent : nullptr;
   FindingRecord finding = blank_finding(Kind::endless_loop, Detail::none, Severity::error);
   if (lane) finding.here = place_of(*lane, is_kernel_code(pc) ? pc + 1 : lane->last_block);
   finding.index = i64(launch->time_limit_us);

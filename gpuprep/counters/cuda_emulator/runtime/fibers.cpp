@@ -93,7 +93,7 @@ void resume(Lane& lane) {
     lane.state = LaneState::runnable;
   }
   Lane* previous = current;
-  current = &lane;
+  current = recent = &lane;
   gp_thread_index = lane.index;
   gp_switch(&scheduler_stack, lane.saved_stack);
   current = previous;

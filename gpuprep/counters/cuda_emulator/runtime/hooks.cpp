@@ -13,6 +13,7 @@ namespace gp {
 // Before and after kernels: the compiler's own start-up code calls the basic-block hook too.
 static Lane nobody;
 __thread Lane* current = &nobody;
+__thread Lane* recent = &nobody;
 __thread Worker* worker;
 __thread u64 shared_low;
 __thread u64 shared_limit[5];
@@ -20,22 +21,27 @@ Slot slots[kMaxSlots];
 u32 n_slots;
 ObjectSpec* objects;
 
+static u64 value_at(u64 word) {
+  const void* address = reinterpret_cast<const void*>(word & kAddressMask);
+  u64 value = 0, more = 0;
+  switch (tag_width_log2(word >> kAddressBits)) {
+    case 0: return *static_cast<const u8*>(address);
+    case 1: return *static_cast<const u16*>(address);
+    case 2: return *static_cast<const u32*>(address);
+    case 3: memcpy(&value, address, 8); return value;
+    default: memcpy(&value, address, 8), memcpy(&more, static_cast<const char*>(address) + 8, 8);
+  }
+  return value ^ more * 0x9e3779b97f4a7c15ull;
+}
+
 // The lane's last store has happened by now: its value is what race detection compares.
 void note_stored_value(Lane& lane) {
   u64* key = lane.pending_store;
   if (!key) return;
+  u32 n = lane.n_pending ? lane.n_pending : 1;
+  for (u32 i = 0; i < n; i++) key[i + 2 * kTraceEntries] = value_at(key[i + kTraceEntries]);
   lane.pending_store = nullptr;
-  u64 word = key[kTraceEntries];
-  const void* address = reinterpret_cast<const void*>(word & kAddressMask);
-  u64 value = 0, more = 0;
-  switch (tag_width_log2(word >> kAddressBits)) {
-    case 0: value = *static_cast<const u8*>(address); break;
-    case 1: value = *static_cast<const u16*>(address); break;
-    case 2: value = *static_cast<const u32*>(address); break;
-    case 3: memcpy(&value, address, 8); break;
-    default: memcpy(&value, address, 8), memcpy(&more, static_cast<const char*>(address) + 8, 8);
-  }
-  key[2 * kTraceEntries] = value ^ more * 0x9e3779b97f4a7c15ull;
+  lane.n_pending = 0;
 }
 
 void make_room(Lane& lane) {
@@ -54,6 +60,7 @@ void trace(Lane& lane, u64 site, u64 address, u32 tag) {
 // Returns true where the access is to be traced (as one of global memory).
 static __attribute__((noinline)) bool is_traced_elsewhere(u64 address, u32 n_bytes, bool is_store, u64 site) {
   if (address - stacks_low < stacks_bytes) return false;  // a local array
+  if (address - reinterpret_cast<u64>(&gp_block_size) < sizeof(gp_dim3)) return false;
   return is_in_global_memory(address, n_bytes, is_store, site);
 }
 
@@ -74,7 +81,9 @@ static inline __attribute__((always_inline)) void on_access(u64 address, u64 sit
   }
   if (GP_UNLIKELY(address & ((1u << kLog2) - 1))) misaligned(address, 1u << kLog2, kAccess == kStore, site);
   if (kAccess == kStore && lane.pending_store) note_stored_value(lane);
-  if (GP_UNLIKELY(lane.cursor == lane.end)) make_room(lane);
+  // The hook for the source of a copy comes after that of its target: with room for both, the lane doesn't give way
+  // between a store's hook and the store.
+  if (GP_UNLIKELY(lane.cursor + (kAccess == kStore) >= lane.end)) make_room(lane);
   u64* cursor = lane.cursor;
   cursor[0] = site | u64(lane.position) << 32;
   cursor[kTraceEntries] = address | u64(tag) << kAddressBits;
@@ -96,8 +105,23 @@ static inline __attribute__((always_inline)) void on_piece(u64 address, u32 log2
 
 // A struct that is copied whole: a GPU moves it in pieces no wider than its members, four bytes at most.
 static void on_range(u64 address, u64 n_bytes, bool is_store, u64 site, u64 stack_pointer) {
+  Lane& lane = *current;
   u32 log2 = __builtin_ctz(u32(n_bytes) | 4);
-  for (u64 done = 0; done < n_bytes; done += 1u << log2) on_piece(address + done, log2, is_store, site, stack_pointer);
+  u64 n = n_bytes >> log2;
+  // The pieces' values are known after the last one: they must stand together in the trace, and so must the reads of
+  // the same copy, whose hook comes between.
+  bool is_together = is_store && 2 * n <= kTraceEntries;
+  if (is_store) note_stored_value(lane);
+  while (is_together && u64(lane.end - lane.cursor) < 2 * n) make_room(lane);
+  u64* first = lane.cursor;
+  for (u64 i = 0; i < n; i++) {
+    on_piece(address + (i << log2), log2, is_store, site, stack_pointer);
+    if (is_store) lane.pending_store = nullptr;
+  }
+  if (is_together && lane.cursor == first + n) {
+    lane.pending_store = first;
+    lane.n_pending = u32(n);
+  }
 }
 
 }  // namespace gp
@@ -144,6 +168,22 @@ void __sanitizer_cov_trace_pc() {
     return;
   }
   enter_block(lane, block, GP_FRAME);
+}
+
+// What copies of more than a few words become.
+void* gp_cpy(void* to, const void* from, unsigned long n_bytes) {
+  on_range(reinterpret_cast<u64>(from), n_bytes, false, GP_SITE, GP_FRAME);
+  on_range(reinterpret_cast<u64>(to), n_bytes, true, GP_SITE, GP_FRAME);
+  return memmove(to, from, n_bytes);
+}
+void* gp_move(void* to, const void* from, unsigned long n_bytes) {
+  on_range(reinterpret_cast<u64>(from), n_bytes, false, GP_SITE, GP_FRAME);
+  on_range(reinterpret_cast<u64>(to), n_bytes, true, GP_SITE, GP_FRAME);
+  return memmove(to, from, n_bytes);
+}
+void* gp_set(void* to, int value, unsigned long n_bytes) {
+  on_range(reinterpret_cast<u64>(to), n_bytes, true, GP_SITE, GP_FRAME);
+  return memset(to, value, n_bytes);
 }
 
 struct gp_ubsan_location {

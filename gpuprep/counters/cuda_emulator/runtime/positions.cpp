@@ -8,8 +8,8 @@ struct Node {
   u32 end;     // of a loop: its last instruction; of a call: 0
   u32 count;   // of a loop: times gone round
   u32 depth;
-  // The way taken last from here, by going to a block at or before the last one.
-  u32 next_block;
+  // The way taken last from here, by going back from one block to another.
+  u32 next_from, next_block;
   u32 next;
 };
 
@@ -48,23 +48,24 @@ static u32 node_of(u32 parent, u32 header, u32 end, u32 count) {
     if (found == 0) {
       if (tree.nodes.is_full()) return parent;  // too many to tell apart: what follows is only less exact
       u32 number = tree.nodes.size++;
-      tree.nodes[number] = Node{parent, header, end, count, tree.nodes[parent].depth + 1, 0, 0};
+      tree.nodes[number] = Node{parent, header, end, count, tree.nodes[parent].depth + 1, 0, 0, 0};
       tree.buckets[bucket] = number;
       return number;
     }
     const Node& node = tree.nodes[found];
-    if (node.parent == parent && node.header == header && node.count == count && (node.end != 0) == (end != 0)) {
-      return found;
-    }
+    if (node.parent == parent && node.header == header && node.count == count && node.end == end) return found;
   }
 }
 
-static const LoopSpec* loop_at(u32 header) {
+// The loop that is gone round by going back from one block to another. An outer loop whose body begins with the inner one
+// shares its header: the smallest loop that holds the block that was come from is the one.
+static const LoopSpec* loop_at(u32 header, u32 from) {
   const LoopSpec* loops = reinterpret_cast<const LoopSpec*>(file + launch->loops_offset);
   u32 low = 0, high = launch->n_loops;
   while (low < high) {
     u32 middle = (low + high) / 2;
-    if (loops[middle].header < header) low = middle + 1;
+    const LoopSpec& loop = loops[middle];
+    if (loop.header < header || (loop.header == header && loop.end < from)) low = middle + 1;
     else high = middle;
   }
   return low < launch->n_loops && loops[low].header == header ? &loops[low] : nullptr;
@@ -135,11 +136,15 @@ static u32 position_at(Lane& lane, u32 block) {
     if (block >= node.header && block <= node.end) break;
     position = node.parent;
   }
-  const Node& node = tree.nodes[position];
   if (!is_backward) return position;
-  if (is_loop(node) && node.header == block) return node_of(node.parent, block, node.end, node.count + 1);
-  const LoopSpec* loop = loop_at(block);
-  return loop ? node_of(position, block, loop->end, 1) : position;
+  const LoopSpec* loop = loop_at(block, lane.last_block);
+  if (!loop) return position;
+  while (is_loop(tree.nodes[position]) && tree.nodes[position].header == block && tree.nodes[position].end < loop->end) {
+    position = tree.nodes[position].parent;
+  }
+  const Node& node = tree.nodes[position];
+  bool is_again = is_loop(node) && node.header == block && node.end == loop->end;
+  return is_again ? node_of(node.parent, block, node.end, node.count + 1) : node_of(position, block, loop->end, 1);
 }
 
 void enter_block(Lane& lane, u32 block, u64 stack_pointer) {
@@ -159,11 +164,12 @@ void enter_block(Lane& lane, u32 block, u64 stack_pointer) {
   } else {
     Node& node = tree.nodes[lane.position];
     u32 next;
-    if (GP_LIKELY(block <= lane.last_block && node.next_block == block)) {
+    if (GP_LIKELY(node.next_block == block && node.next_from == lane.last_block)) {
       next = node.next;
     } else {
       next = position_at(lane, block);
       if (block <= lane.last_block) {
+        node.next_from = lane.last_block;
         node.next_block = block;
         node.next = next;
       }
@@ -201,7 +207,10 @@ bool is_before(u32 site, u32 position, u32 other_site, u32 other_position) {
     b = tree.nodes[b].parent;
   }
   const Node &first = tree.nodes[a], &second = tree.nodes[b];
-  if (first.header == second.header && is_loop(first) == is_loop(second)) return first.count < second.count;
+  if (first.header == second.header && is_loop(first) == is_loop(second)) {
+    if (first.end != second.end) return first.end < second.end;  // still in the inner loop of the first iteration
+    return first.count < second.count;
+  }
   if (is_loop(first) && second.header >= first.header && second.header <= first.end) return false;
   if (is_loop(second) && first.header >= second.header && first.header <= second.end) return true;
   return first.header < second.header;

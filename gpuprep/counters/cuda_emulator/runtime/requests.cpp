@@ -319,7 +319,7 @@ void drain(Warp& warp) {
   for (u32 i = 0; i < warp.n_lanes; i++) {
     Lane& lane = warp.lanes[i];
     u32 n = u32(lane.cursor - lane.head);
-    if (n && lane.cursor != lane.end) continue;
+    if (n && lane.end - lane.cursor > kTraceEntries / 2) continue;
     if (n && lane.head != lane.trace) {
       for (u32 part = 0; part < 3; part++) {
         memmove(lane.trace + part * kTraceEntries, lane.head + part * kTraceEntries, n * sizeof(u64));

@@ -67,6 +67,7 @@ struct Lane {
   u32 position;       // node of the position tree
   u32 n_frames;
   u64* pending_store;  // key of the last store, whose value is read before the next one
+  u32 n_pending;       // where that is a copy in several pieces: how many; else 0
 
   u64* trace;
   u64* head;  // first key that no request has taken
@@ -130,6 +131,7 @@ extern u64 stacks_low, stacks_bytes;
 
 // The lane that runs on this operating-system thread, and its worker.
 extern __thread Lane* current;
+extern __thread Lane* recent;  // the same, until another one runs
 extern __thread Worker* worker;
 // Shared memory is this thread's thread-local storage.
 extern __thread u64 shared_low;

@@ -1,6 +1,6 @@
 // Intrinsics of single precision: arithmetic with a stated rounding, and the fast approximations.
 //
-// An approximation is the accurate function here: what a GPU's approximation adds is noise that differs by architecture.
+// An approximation is the accurate function here: what a GPU's adds is noise that differs by architecture.
 #pragma once
 
 #include "math.h"
@@ -30,7 +30,7 @@ GP_ARITHMETIC double error_of_sum(double x, double y) {
   return (x - (sum - part_of_y)) + (y - part_of_y);
 }
 
-// In double a product of two floats is exact, and so is r·y in x - r·y but for the last subtraction, whose sign holds.
+// In double a product of two floats is exact, and so is r·y in x - r·y; the sign of the difference holds.
 GP_ARITHMETIC float rounded_sum(float x, float y, Rounding rounding) {
   const double sum = static_cast<double>(x) + y;
   const float nearest = x + y;

@@ -51,7 +51,7 @@ GP_ARITHMETIC unsigned short narrow(double x) {
   return sign | static_cast<unsigned short>(is_kept_finite ? F::infinity - 1u : F::infinity);
 }
 
-GP_ARITHMETIC float widen(HalfFormat, unsigned short bits) {
+GP_INLINE float widen_inline(HalfFormat, unsigned short bits) {
   const unsigned size = static_cast<unsigned>(bits & 0x7fffu) << 13;
   const unsigned sign = static_cast<unsigned>(bits & 0x8000u) << 16;
   // Shifted in place, the exponent lacks the difference of the biases; the product also makes subnormals normal.
@@ -59,8 +59,12 @@ GP_ARITHMETIC float widen(HalfFormat, unsigned short bits) {
   if ((bits & 0x7c00u) == 0x7c00u) value = __uint_as_float(size | 0x7f800000u);
   return __uint_as_float(__float_as_uint(value) | sign);
 }
-GP_INLINE float widen(Bfloat16Format, unsigned short bits) {
+GP_INLINE float widen_inline(Bfloat16Format, unsigned short bits) {
   return __uint_as_float(static_cast<unsigned>(bits) << 16);
+}
+template <typename Format>
+GP_ARITHMETIC float widen(Format format, unsigned short bits) {
+  return widen_inline(format, bits);
 }
 
 // Made odd where bits are lost, so that the rounding that follows sees that there was something.

@@ -14,15 +14,10 @@ using ptrdiff_t = decltype(static_cast<char*>(nullptr) - static_cast<char*>(null
 // As GP_INTERNAL, for pure arithmetic on arguments passed by value: calls may be merged and hoisted.
 #define GP_ARITHMETIC inline __attribute__((noinline, const, no_sanitize("thread"), no_sanitize_coverage))
 
-// A kernel's frame is the root of what a thread runs.
-#define __global__ __attribute__((noinline))
-// Inlined, as nvcc inlines nearly all of them: in a call that stays, g++ does not instrument a class read as an argument
-// (`f(x[i])` with float4 x) or stored as the result. What calls itself can't be inlined: then GP_KEEP_CALLS is defined.
-#ifdef GP_KEEP_CALLS
+// What a kernel calls is inlined into it, as nvcc does with nearly all of it: of a call that stays, g++ instruments
+// neither a class that is read as an argument (`f(x[i])` with float4 x) nor one that is stored as the result.
+#define __global__ __attribute__((noinline, flatten))
 #define __device__
-#else
-#define __device__ __attribute__((always_inline))
-#endif
 #define __host__
 // Marked by its section, one for each line of them: const and other variables can't share one.
 #define GP_QUOTED(TEXT) #TEXT
@@ -36,7 +31,7 @@ using ptrdiff_t = decltype(static_cast<char*>(nullptr) - static_cast<char*>(null
 #define __launch_bounds__(...)
 #define __maxnreg__(...)
 #define __forceinline__ __inline__ __attribute__((always_inline))
-#define __noinline__ __attribute__((noinline))
+#define __noinline__
 #define __inline_hint__
 #define __nv_pure__ __attribute__((pure))
 #define __align__(n) __attribute__((aligned(n)))
@@ -57,6 +52,3 @@ using ptrdiff_t = decltype(static_cast<char*>(nullptr) - static_cast<char*>(null
 #define __CUDA_ARCH__ 900
 #define CUDART_VERSION 13000
 #define GPUPREP_EMULATOR 1
-
-// always_inline stands before variables too, and before functions that are not inline.
-#pragma GCC diagnostic ignored "-Wattributes"

@@ -17,7 +17,9 @@ enum Collective {
 
 enum class Shuffle { from_lane, up, down, exclusive_or };
 
-GP_INTERNAL unsigned source_lane(Shuffle kind, unsigned lane, unsigned operand, unsigned width) {
+// The lane that this one reads from.
+GP_INTERNAL unsigned source_lane(Shuffle kind, unsigned operand, unsigned width) {
+  const unsigned lane = gp_lane();
   const unsigned first = lane & ~(width - 1u);
   const unsigned last = first | (width - 1u);
   operand &= 31u;
@@ -44,18 +46,16 @@ GP_INTERNAL T value_of_lane(const gp_lane_value* values, unsigned mask, unsigned
   return value;
 }
 
-// The tails of a tree of up or down shuffles read past the mask and are thrown away, so that only the forms that name
-// a lane are faulty there.
-GP_INTERNAL bool is_faulty_source(Shuffle kind, unsigned mask, unsigned lane) {
-  return (kind == Shuffle::from_lane || kind == Shuffle::exclusive_or) && !((mask >> lane) & 1u);
-}
-
 template <typename T>
 GP_INLINE T shuffle(Shuffle kind, unsigned mask, T value, unsigned operand, int width) {
   static_assert(sizeof(T) <= sizeof(gp_lane_value), "a shuffle passes at most 16 bytes a lane");
   const gp_lane_value* values = gp_warp_collective(collective_shuffle, mask, &value, sizeof value);
-  const unsigned source = source_lane(kind, gp_lane(), operand, static_cast<unsigned>(width));
-  if (is_faulty_source(kind, mask, source)) gp_bad_sync("a shuffle reads a lane that its mask leaves out");
+  const unsigned source = source_lane(kind, operand, static_cast<unsigned>(width));
+  // The tails of a tree of up or down shuffles read past the mask and are thrown away: only the forms that name a lane
+  // are faulty there.
+  constexpr const char* fault = "a shuffle reads a lane that its mask leaves out";
+  const bool names_lane = kind == Shuffle::from_lane || kind == Shuffle::exclusive_or;
+  if (names_lane && !((mask >> source) & 1u)) gp_bad_sync(fault);
   return value_of_lane<T>(values, mask, source);
 }
 
@@ -70,16 +70,21 @@ GP_INLINE unsigned vote(unsigned mask, bool predicate) {
   return ballot_of(gp_warp_collective(collective_vote, mask, &mine, sizeof mine), mask);
 }
 
-template <typename T>
-GP_INTERNAL unsigned lanes_with(const gp_lane_value* values, unsigned mask, T wanted) {
+GP_INTERNAL unsigned lanes_with(const gp_lane_value* values, unsigned mask, unsigned long long wanted) {
   unsigned lanes = 0;
-  for (unsigned lane = 0; lane < 32; ++lane)
-    if (((mask >> lane) & 1u) && !__builtin_memcmp(values[lane].bytes, &wanted, sizeof wanted)) lanes |= 1u << lane;
+  for (unsigned lane = 0; lane < 32; ++lane) {
+    unsigned long long bits;
+    __builtin_memcpy(&bits, values[lane].bytes, sizeof bits);
+    if (((mask >> lane) & 1u) && bits == wanted) lanes |= 1u << lane;
+  }
   return lanes;
 }
 template <typename T>
 GP_INLINE unsigned match(unsigned mask, T value) {
-  return lanes_with(gp_warp_collective(collective_match, mask, &value, sizeof value), mask, value);
+  static_assert(sizeof value <= sizeof(unsigned long long), "a match compares at most 8 bytes");
+  unsigned long long bits = 0;
+  __builtin_memcpy(&bits, &value, sizeof value);
+  return lanes_with(gp_warp_collective(collective_match, mask, &bits, sizeof bits), mask, bits);
 }
 
 // Lanes are folded in ascending order: the same result on every lane, and in every run.

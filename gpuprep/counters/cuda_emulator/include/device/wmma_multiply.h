@@ -5,8 +5,8 @@
 #include "qualifiers.h"
 
 namespace gp_internal {
-// Line `line` of an operand, out of what the 32 lanes hold: each four pairs, of lines lane/4 and lane/4 + 8. A line lies
-// along memory, or across it where the operand is transposed.
+// Line `line` of an operand, out of what the 32 lanes hold: each four pairs, of lines lane/4 and lane/4 + 8. A line
+// lies along memory, or across it where the operand is transposed.
 template <typename Format>
 GP_INTERNAL void wmma_line(Format format, const gp_lane_value* lanes, bool is_transposed, unsigned line,
                            float (&elements)[16]) {
@@ -15,7 +15,7 @@ GP_INTERNAL void wmma_line(Format format, const gp_lane_value* lanes, bool is_tr
     const unsigned lane = outer % 8 * 4 + inner % 8 / 2, index = outer / 8 * 4 + inner / 8 * 2 + inner % 2;
     unsigned short bits;
     __builtin_memcpy(&bits, lanes[lane].bytes + index * sizeof bits, sizeof bits);
-    elements[position] = widen(format, bits);
+    elements[position] = widen_inline(format, bits);
   }
 }
 

@@ -1,0 +1,20 @@
+# expect: TOO_MUCH_WORK
+# The first rung: one thread, one output. Right, and every product waits for two loads.
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gpuprep.cuda import RawModule
+
+_module = RawModule(code=Path(__file__).with_suffix(".cu").read_text(encoding="utf-8"))
+
+
+def matmul(a, b):
+    (M, K), N = a.shape, b.shape[1]
+    out = torch.empty((M, N), dtype=a.dtype, device=a.device)
+    grid = (-(-N // 16), -(-M // 16))
+    sizes = (np.int32(M), np.int32(N), np.int32(K))
+    _module.get_function("sgemm_kernel")(grid, (16, 16), (a, b, out, *sizes))
+    return out
