@@ -1,8 +1,7 @@
 """What the emulator counts beside what Nsight Compute reads on a card, kernel by kernel, as docs/emulator.md shows it.
 
-    python tests/cuda_ncu_table.py                    both, where ncu, nvcc and a card are there; else the emulator alone
-    python tests/cuda_ncu_table.py --save-ncu FILE    on a machine with a card: what ncu printed, as CSV
-    python tests/cuda_ncu_table.py --ncu FILE         the table, with what another machine's ncu printed
+    python tests/cuda_ncu_table.py           with ncu, nvcc and a card: measured now; else beside what an H200 gave
+    python tests/cuda_ncu_table.py --save    with ncu, nvcc and a card: writes tests/cuda_ncu_h200.json anew
 
 Run with PYTHONPATH set to the checkout where gpuprep isn't installed.
 """
@@ -11,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import datetime as dt
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -20,29 +21,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
+from gpuprep.counters.cuda_emulator import Buffer, Pointer, build
+
 SOURCE = Path(__file__).with_name("cuda_ncu_kernels.cu")
+RECORDED = Path(__file__).with_name("cuda_ncu_h200.json")
+"""What ncu read on a card, with the card's name and the versions."""
 N = 1 << 20
 WIDTH = 1024
 """A matrix of N floats."""
 GEMM = 256
 
-GLOBAL = "l1tex__t_{}_pipe_lsu_mem_global_op_{}.sum"
-SASS_WAVEFRONTS = "smsp__sass_l1tex_data_pipe_lsu_wavefronts_mem_shared.sum"
-SASS_IDEAL = "smsp__sass_l1tex_data_pipe_lsu_wavefronts_mem_shared_ideal.sum"
+_GLOBAL = "l1tex__t_{}_pipe_lsu_mem_global_op_{}.sum"
 METRICS = {
-    "load requests": GLOBAL.format("requests", "ld"),
-    "load sectors": GLOBAL.format("sectors", "ld"),
-    "store requests": GLOBAL.format("requests", "st"),
-    "store sectors": GLOBAL.format("sectors", "st"),
+    "load requests": _GLOBAL.format("requests", "ld"),
+    "load sectors": _GLOBAL.format("sectors", "ld"),
+    "store requests": _GLOBAL.format("requests", "st"),
+    "store sectors": _GLOBAL.format("sectors", "st"),
     "shared loads": "smsp__inst_executed_op_shared_ld.sum",
     "shared stores": "smsp__inst_executed_op_shared_st.sum",
     "shared atomics": "smsp__inst_executed_op_shared_atom.sum",
-    "wavefronts": SASS_WAVEFRONTS,
-    "least wavefronts": SASS_IDEAL,
-    "wavefronts (l1tex)": "l1tex__data_pipe_lsu_wavefronts_mem_shared.sum",
-    "conflicts ld (l1tex)": "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_ld.sum",
-    "conflicts st (l1tex)": "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_st.sum",
+    "conflicts of loads": "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_ld.sum",
+    "conflicts of stores": "l1tex__data_bank_conflicts_pipe_lsu_mem_shared_op_st.sum",
+    "wavefronts": "l1tex__data_pipe_lsu_wavefronts_mem_shared.sum",
 }
+"""The last one is recorded and not shown: on the card it counts the data of global stores too."""
+
+SHARED = {"shared_load": "shared loads", "shared_store": "shared stores", "shared_atomic": "shared atomics"}
+"""The emulator's kinds of rows, and the figures that they make."""
+
+COLUMNS = (
+    "sectors a load",
+    "load sectors",
+    "sectors a store",
+    "store sectors",
+    "shared requests",
+    "bank conflicts",
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +72,6 @@ class Launch:
     scalar: int
     """The last argument; those before it are buffers of N words, as many as the kernel has pointers."""
     n_buffers: int = 2
-    why: str = ""
-    """Why the two may differ."""
 
 
 FLAT = ((N // 256, 1), (256, 1), N)
@@ -82,25 +97,11 @@ LAUNCHES = (
     Launch("four_in_a_row", *QUARTER),
 )
 
-COLUMNS = (
-    "sectors a load",
-    "load sectors",
-    "sectors a store",
-    "store sectors",
-    "shared requests",
-    "shared wavefronts",
-    "bank conflicts",
-)
-
-Figures = Mapping[str, float]
+Figures = Mapping[str, int]
 
 
 def emulated() -> dict[str, Figures]:
     """What the emulator counts for each kernel."""
-    import numpy as np
-
-    from gpuprep.counters.cuda_emulator import Buffer, Pointer, build
-
     program = build(SOURCE.read_text(encoding="utf-8"), path=str(SOURCE))
     figures: dict[str, Figures] = {}
     for launch in LAUNCHES:
@@ -112,33 +113,23 @@ def emulated() -> dict[str, Figures]:
         if launched.findings:
             raise SystemExit(f"{launch.kernel}: {launched.findings[0].message}")
         counts = launched.counts
-        requests = dict.fromkeys(("shared_load", "shared_store", "shared_atomic"), 0)
-        wavefronts = least = 0
-        for site in counts.sites:
-            if site.kind in requests:
-                requests[site.kind] += site.requests
-                wavefronts += site.wavefronts
-                least += site.least_wavefronts
+        rows = {kind: [site for site in counts.sites if site.kind == kind] for kind in SHARED}
         figures[launch.kernel] = {
             "load requests": counts.load_requests,
             "load sectors": counts.sectors_loaded,
             "store requests": counts.store_requests,
             "store sectors": counts.sectors_stored,
-            "shared loads": requests["shared_load"],
-            "shared stores": requests["shared_store"],
-            "shared atomics": requests["shared_atomic"],
-            "wavefronts": wavefronts,
-            "least wavefronts": least,
+            **{name: sum(site.requests for site in rows[kind]) for kind, name in SHARED.items()},
+            "conflicts of loads": sum(site.wavefronts - site.least_wavefronts for site in rows["shared_load"]),
+            "conflicts of stores": sum(site.wavefronts - site.least_wavefronts for site in rows["shared_store"]),
+            "wavefronts": sum(site.wavefronts for kind in SHARED for site in rows[kind]),
         }
     return figures
 
 
-def _words():
+def _words() -> npt.NDArray[np.uint32]:
     """N words, the same as `fill` makes in the host program."""
-    import numpy as np
-
-    numbers = np.arange(N, dtype=np.uint32)
-    return numbers * np.uint32(2654435761) >> np.uint32(9)
+    return np.arange(N, dtype=np.uint32) * np.uint32(2654435761) >> np.uint32(9)
 
 
 def host_program() -> str:
@@ -171,95 +162,102 @@ def find_tool(name: str) -> str:
     return shutil.which(name) or (str(usual) if usual.exists() else "")
 
 
-def measured(ncu: str, nvcc: str) -> str:
-    """What ncu prints for the kernels, as CSV."""
+def measured(ncu: str, nvcc: str) -> dict[str, Figures]:
+    """What ncu reads for each kernel, on this machine's card."""
     with tempfile.TemporaryDirectory() as folder:
         source, program = Path(folder) / "host.cu", Path(folder) / "host"
         source.write_text(host_program(), encoding="utf-8")
         subprocess.run([nvcc, "-O3", "-arch=native", "-o", program, source], check=True)
         command = [ncu, "--csv", "--clock-control", "none", "--metrics", ",".join(METRICS.values()), str(program)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
-    if done.returncode != 0 or '"Kernel Name"' not in done.stdout:
+    if done.returncode != 0 or '"ID"' not in done.stdout:
         raise SystemExit(f"ncu failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
-    return done.stdout
+    return read_csv(done.stdout)
 
 
-def read_ncu(text: str) -> dict[str, Figures]:
-    """Kernel → figure → value, from ncu's CSV; its own lines come before."""
-    rows = csv.DictReader(io.StringIO(text[text.index('"ID"') :]))
+def read_csv(text: str) -> dict[str, Figures]:
+    """Kernel → figure → value, from ncu's CSV; what the program itself printed comes before."""
     names = {metric: name for name, metric in METRICS.items()}
-    figures: dict[str, dict[str, float]] = {}
-    for row in rows:
+    figures: dict[str, dict[str, int]] = {}
+    for row in csv.DictReader(io.StringIO(text[text.index('"ID"') :])):
         kernel, name = row["Kernel Name"].split("(")[0], names.get(row["Metric Name"])
         value = row["Metric Value"].replace(",", "")
-        if name and value.replace(".", "").isdigit():
-            figures.setdefault(kernel, {})[name] = float(value)
+        if name and value.isdigit() and kernel != "fill":
+            figures.setdefault(kernel, {})[name] = int(value)
     return dict(figures)
 
 
-def ratio(figures: Figures, above: str, below: str) -> float | None:
-    """One figure over another; None where either is missing or nothing was asked."""
-    return figures[above] / figures[below] if figures.get(below) and above in figures else None
+def save(ncu: str, nvcc: str) -> None:
+    """Writes down what this machine's card gives."""
+    record = {
+        "card and driver": _last_line("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"),
+        "ncu": _last_line(ncu, "--version"),
+        "nvcc": _last_line(nvcc, "--version"),
+        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+        "figures": measured(ncu, nvcc),
+    }
+    RECORDED.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def conflicts(figures: Figures) -> float | None:
-    """Wavefronts of shared memory beyond the least."""
-    if "wavefronts" not in figures or "least wavefronts" not in figures:
-        return None
-    return figures["wavefronts"] - figures["least wavefronts"]
+def _last_line(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip().splitlines()[-1]
 
 
-def cell(ours: float | None, theirs: float | None, digits: int = 0) -> str:
-    """`ours / theirs (difference)`; one number where they are equal."""
+def recorded() -> dict[str, Figures]:
+    """What a card gave when it was last asked."""
+    return dict(json.loads(RECORDED.read_text(encoding="utf-8"))["figures"])
+
+
+def conflicts(figures: Figures) -> int:
+    """Wavefronts of shared loads and stores beyond the least."""
+    return figures["conflicts of loads"] + figures["conflicts of stores"]
+
+
+def _ratio(figures: Figures, above: str, below: str) -> float:
+    return figures[above] / figures[below] if figures[below] else 0.0
+
+
+def _cell(ours: float, theirs: float, digits: int = 0) -> str:
+    """`ours / theirs (difference)`; one number where they are equal, a dash where there is nothing."""
     if not ours and not theirs:
         return "–"
-    if theirs is None or ours is None:
-        return f"{ours:,.{digits}f}" if ours is not None else f"– / {theirs:,.{digits}f}"
     if round(ours, digits) == round(theirs, digits):
         return f"{ours:,.{digits}f}"
-    difference = f"{100 * (ours - theirs) / theirs:+.1f} %" if theirs else "new"
+    difference = f"{100 * (ours - theirs) / theirs:+.1f} %" if theirs else "none on the card"
     return f"{ours:,.{digits}f} / {theirs:,.{digits}f} ({difference})"
 
 
 def table(ours: Mapping[str, Figures], theirs: Mapping[str, Figures]) -> str:
-    """The table as Markdown."""
-    lines = [
-        f"| kernel | {' | '.join(COLUMNS)} |",
-        "|---" * (1 + len(COLUMNS)) + "|",
-    ]
+    """The table as Markdown: a figure that differs is shown as the emulator's / the card's."""
+    lines = [f"| kernel | {' | '.join(COLUMNS)} |", "|---" * (1 + len(COLUMNS)) + "|"]
     for launch in LAUNCHES:
-        mine, card = ours[launch.kernel], theirs.get(launch.kernel, {})
-        shared = [
-            sum(each.get(f"shared {kind}", 0) for kind in ("loads", "stores", "atomics")) if each else None
-            for each in (mine, card)
-        ]
+        both = (ours[launch.kernel], theirs[launch.kernel])
         cells = [
-            cell(*(ratio(each, "load sectors", "load requests") for each in (mine, card)), digits=2),
-            cell(mine["load sectors"], card.get("load sectors")),
-            cell(*(ratio(each, "store sectors", "store requests") for each in (mine, card)), digits=2),
-            cell(mine["store sectors"], card.get("store sectors")),
-            cell(*shared),
-            cell(mine["wavefronts"], card.get("wavefronts")),
-            cell(conflicts(mine), conflicts(card)),
+            _cell(*(_ratio(each, "load sectors", "load requests") for each in both), digits=2),
+            _cell(*(each["load sectors"] for each in both)),
+            _cell(*(_ratio(each, "store sectors", "store requests") for each in both), digits=2),
+            _cell(*(each["store sectors"] for each in both)),
+            _cell(*(sum(each[name] for name in SHARED.values()) for each in both)),
+            _cell(*(conflicts(each) for each in both)),
         ]
         lines.append(f"| `{launch.kernel}` | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Prints the table, or saves what ncu prints."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--save-ncu", type=Path, metavar="FILE")
-    parser.add_argument("--ncu", type=Path, metavar="FILE")
+    """Prints the table; first writes down what ncu reads, if asked to."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--save", action="store_true", help=f"write {RECORDED.name} anew")
     options = parser.parse_args()
     ncu, nvcc = find_tool("ncu"), find_tool("nvcc")
-    if options.save_ncu:
-        if not (ncu and nvcc):
-            raise SystemExit("ncu and nvcc are needed, and a card")
-        options.save_ncu.write_text(measured(ncu, nvcc), encoding="utf-8")
-        return
-    text = options.ncu.read_text(encoding="utf-8") if options.ncu else measured(ncu, nvcc) if ncu and nvcc else ""
-    sys.stdout.write(table(emulated(), read_ncu(text) if text else {}) + "\n")
+    has_card = bool(ncu and nvcc and shutil.which("nvidia-smi"))
+    if options.save and not has_card:
+        raise SystemExit("ncu, nvcc and a card are needed")
+    if options.save:
+        save(ncu, nvcc)
+    theirs = measured(ncu, nvcc) if has_card and not options.save else recorded()
+    sys.stdout.write(table(emulated(), theirs) + "\n")
 
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ FAULTS = {
 @pytest.mark.parametrize(("body", "outcome", "diagnosis", "line"), FAULTS.values(), ids=FAULTS)
 def test_fault_gets_its_outcome(grade: Grade, body: str, outcome: Outcome, diagnosis: str, line: int) -> None:
     """What a sanitizer would say on a card is the verdict, with the line of the `.cu` and what a hint is keyed by."""
-    report = grade(body, timeout_s=12.0)
+    report = grade(body, timeout_s=15.0)
     assert report.outcome is outcome, failure_of(report)
     failure = failure_of(report)
     assert failure.diagnosis is not None

@@ -20,6 +20,12 @@ FLOORS = {
     ("ex_03", "", "share_of_matmul"): 0.88,
     ("ex_04", "", "share_of_copy"): 0.88,
     ("ex_04", "", "times_eager"): 2.0,
+    ("ex_15", "add", "share_of_copy"): 0.95,
+    ("ex_15", "total", "share_of_copy"): 0.85,
+    ("ex_16", "", "share_of_copy"): 0.80,
+    ("ex_16", "", "times_eager"): 4.0,
+    ("ex_17", "", "share_of_matmul"): 0.60,
+    ("ex_18", "", "share_of_matmul"): 0.50,
 }
 """What a reference has to reach on an H200, by exercise, operation and figure; the targets in curriculum.yaml are what
 a learner has to reach anywhere."""
@@ -49,17 +55,19 @@ def test_reference_reaches_gold_on_this_card(
     with capsys.disabled():
         print(*("\n" + row(report, timing) for timing in report.timings))  # noqa: T201  what `make gpu` is run for
     assert {timing.case.op for timing in report.timings} == {target.of for target in exercise.targets}
-    assert report.is_gold
+    assert report.is_gold or not exercise.targets
+    lows = {
+        (exercise.id, one.target.of, one.target.figure): one.low for timing in report.timings for one in timing.figures
+    }
+    assert all(low >= FLOORS.get(key, 0.0) for key, low in lows.items()), lows
 
 
-@pytest.mark.parametrize(("exercise_id", "op", "figure"), FLOORS, ids=["-".join(filter(None, key)) for key in FLOORS])
-def test_reference_keeps_its_floor(curriculum: Curriculum, exercise_id: str, op: str, figure: str) -> None:
-    """The figures that the references were accepted with."""
-    exercise = curriculum.exercise(exercise_id)
-    report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda")
-    measured = [measured for timing in report.timings for measured in timing.figures]
-    found = next(one for one in measured if (one.target.of, one.target.figure) == (op, figure))
-    assert found.low >= FLOORS[exercise_id, op, figure]
+def test_floors_are_of_figures_that_are_measured() -> None:
+    """A floor of a figure that no target names would be held against nothing."""
+    measured = {
+        (exercise.id, target.of, target.figure) for exercise in CURRICULUM.exercises for target in exercise.targets
+    }
+    assert set(FLOORS) <= measured
 
 
 def test_a_card_check_leaves_no_device_memory_behind(curriculum: Curriculum) -> None:

@@ -67,7 +67,8 @@ class Auditor:
         self._grader, self._case, self._seed = grader, case, seed
         self._drawn = 0
         args = self._draw()
-        outputs = [want.value.to(getattr(torch, want.dtype)) for want in grader.oracle(case, *args)]
+        # Contiguous, as an output is: an oracle may be a view, whose strides would slow the copies into the slots.
+        outputs = [want.value.to(getattr(torch, want.dtype)).contiguous() for want in grader.oracle(case, *args)]
         _, call_bytes = lay_out([arg for arg in args if isinstance(arg, torch.Tensor)])
         _, output_bytes = lay_out(outputs)
         # Inputs, slots, our copy of them, and the oracle's float64 beside its temporaries.

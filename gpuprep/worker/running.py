@@ -35,7 +35,7 @@ Answer = dict[str, Any]
 _COMPILE_ERRORS = ("CompilationError", "CompileTimeAssertionFailure", "UnsupportedLanguageConstruct")
 MAX_SITES = 2000
 """Lines of kernels that access memory; no honest file has as many."""
-_SHARE_OF_LIMIT = 0.5
+_SHARE_OF_LIMIT = 1 / 3
 """Of the time that a call has left, for an emulated kernel. It is processor time: on a busy machine, and with time to
 say where the kernel was, it has to end well before the check does."""
 _DEVICE_ONLY = ("/torch/cuda/", "/cupy/", "/triton/runtime/driver", "/triton/backends/", "/numba/cuda/")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,9 @@ from gpuprep.counters.cuda_emulator.source_scan import (
 
 MAX_STATIC_SHARED_BYTES = 48 * 1024
 """What a GPU's compiler lets a block declare; more must be asked for at the launch."""
+
+_KEPT_DAYS = 30
+"""Programs that haven't been used for so long are removed from the cache."""
 
 _SOURCE = "kernel.cu"
 _PROGRAM = "kernel"
@@ -53,9 +58,8 @@ _ALLOWED_CALLS = frozenset(
         *"__extendhfsf2 __truncsfhf2 __truncdfhf2 __extendhfdf2 _GLOBAL_OFFSET_TABLE_".split(),
     ]
 )
-_SECTIONS = re.compile(r"(|\.text|\.data|\.bss|\.rodata|\.tbss|\.tdata|\.comment|\.group|\.symtab|\.strtab|\.shstrtab"
+_SECTIONS = re.compile(r"(\.text|\.data|\.bss|\.rodata|\.tbss|\.tdata|\.comment|\.group|\.symtab|\.strtab|\.shstrtab"
                        r"|\.note|\.debug_\w+|\.eh_frame|\.init_array\.00099)(\..*)?|\.rela.*")  # fmt: skip
-_SANITIZER_START = ".init_array.00099"
 
 
 class CompileError(Exception):
@@ -126,6 +130,7 @@ def _build_into(folder: Path, source: str, macros: tuple[str, ...], name_express
         line, reason = refusal
         raise UnsupportedFeatureError(reason, line=line)
     declared = kernels(scanned)
+    _clear_away(folder.parent)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:
         work = Path(name)
         (work / _SOURCE).write_text(source, encoding="utf-8")
@@ -143,6 +148,16 @@ def _build_into(folder: Path, source: str, macros: tuple[str, ...], name_express
             if not (folder / _LAYOUT).exists():
                 shutil.rmtree(folder, ignore_errors=True)
                 made.rename(folder)
+
+
+def _clear_away(cache: Path) -> None:
+    """Removes programs that nobody has used for weeks."""
+    oldest = time.time() - _KEPT_DAYS * 24 * 3600
+    for entry in cache.iterdir():
+        # Another process may clear away the same.
+        with contextlib.suppress(OSError):
+            if entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _unit(declared: Sequence[KernelDeclaration], name_expressions: Sequence[str]) -> str:
@@ -200,7 +215,7 @@ _GEOMETRY = ("gp_thread_index", "gp_block_index", "gp_block_size", "gp_grid_size
 
 def _check_object(kernel: Elf) -> None:
     for section in kernel.sections:
-        if not _SECTIONS.fullmatch(section):
+        if section and not _SECTIONS.fullmatch(section):
             raise UnsupportedFeatureError(f"code that runs outside kernels (section `{section}`) is for a GPU only")
     for symbol in kernel.undefined:
         is_known = (

@@ -43,7 +43,7 @@ KINDS = (
     CRASH,
 )
 DETAILS = (
-    *("none", "global", "shared", "static_index", "object", "constant_store", "alignment", "barrier_sites"),
+    *("none", "global", "shared", "static_index", "constant_store", "alignment", "barrier_sites"),
     *("barrier_left", "collective_self", "collective_left", "collective_other", "collective_never", "caller_says"),
     *("race_blocks", "race_warps", "race_lanes"),
 )

@@ -36,7 +36,7 @@ DEVICE_FLAGS = (
     # Fixed stack pointers within a function: hooks tell calls by them.
     *("-fomit-frame-pointer", "-maccumulate-outgoing-args"),
     *("-fno-extern-tls-init", "-fno-threadsafe-statics", "-fno-asynchronous-unwind-tables"),
-    # As nvcc: a*b+c is one rounding on a GPU, and never reassociated.
+    # Each operation rounds as it is written; a division by zero must still trap where it stands.
     *("-fno-strict-aliasing", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
     *("-fdiagnostics-color=never", "-fno-diagnostics-show-caret", "-fmax-errors=20", "-w"),
 )

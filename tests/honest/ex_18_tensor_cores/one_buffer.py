@@ -1,5 +1,5 @@
 # expect: PROVISIONAL
-# expect-gpu: PASSED|TOO_SLOW
+# expect-gpu: TOO_SLOW
 # Tiles in shared memory, one of each, filled a half at a time: right, and slow.
 
 from pathlib import Path

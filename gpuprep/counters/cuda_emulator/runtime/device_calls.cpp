@@ -53,8 +53,7 @@ unsigned gp_lane() { return current->number; }
 unsigned gp_active_mask() {
   const Lane* first = current - current->number;
   u32 mask = 0;
-  for (u32 i = 0; i < 32; i++) {
-    if (i >= 32 || first[i].warp != current->warp || !first[i].trace) break;
+  for (u32 i = 0; i < 32 && first[i].trace; i++) {  // the lane behind a block's last has no trace
     if (first[i].state != LaneState::left) mask |= 1u << i;
   }
   return mask;

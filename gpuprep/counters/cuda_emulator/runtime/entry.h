@@ -1,6 +1,6 @@
 // The kernels of a program: how each is called with arguments that come as bytes, and what its parameters are.
 //
-// The compiler itself tells: it deduces the parameter list of `entry<&kernel>`.
+// The compiler itself tells: it deduces the parameter list of `gp_entry<&kernel>`.
 #pragma once
 
 #include "device_interface.h"

@@ -1,13 +1,15 @@
 #include "faults.h"
 
+#include <pthread.h>
 #include <signal.h>
-#include <initializer_list>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
+
+#include <initializer_list>
 
 #include "device_calls.h"
 #include "fibers.h"
@@ -182,6 +184,13 @@ static void on_signal(int number, siginfo_t* info, void* context) {
 }
 
 static void on_time_limit(int, siginfo_t*, void* context) {
+  if (!recent->trace) {
+    // This thread has no lane (any more): one of the others is the one that doesn't end.
+    for (u32 i = 0; i < launch->n_threads; i++) {
+      if (!pthread_equal(workers[i], pthread_self())) pthread_kill(workers[i], SIGPROF);
+    }
+    return;
+  }
   u64 pc = u64(static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
   Lane* lane = recent->trace ? recent : nullptr;
   FindingRecord finding = blank_finding(Kind::endless_loop, Detail::none, Severity::error);

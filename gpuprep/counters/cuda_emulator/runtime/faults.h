@@ -1,6 +1,8 @@
 // What is wrong with a kernel, written down for Python to put into words.
 #pragma once
 
+#include <pthread.h>
+
 #include "state.h"
 
 namespace gp {
@@ -15,13 +17,13 @@ bool keep(const FindingRecord& finding);
 [[noreturn]] void misaligned(u64 address, u32 n_bytes, bool is_store, u64 site);
 [[noreturn]] void out_of_bounds(u64 address, u32 n_bytes, bool is_store, u64 site);
 [[noreturn]] void static_index(i64 index, const char* array_type, u64 site);
-[[noreturn]] void constant_store(u64 address, u32 n_bytes, u64 site);
 // Checks an address outside shared memory and stacks. False for constants of the program, which nobody counts.
 bool is_in_global_memory(u64 address, u32 n_bytes, bool is_store, u64 site);
 
 void describe_address(FindingRecord& finding, u64 address);  // fills buffer and index
-void catch_signals();       // of the process
-void open_signal_stack();   // of this thread
+extern pthread_t workers[];  // of the launch
+void catch_signals();        // of the process
+void open_signal_stack();    // of this thread
 void start_time_limit();
 void append_output(const char* text, u32 n_bytes);
 

@@ -90,7 +90,6 @@ enum class Detail : u32 {
   global,            // an access beside a buffer; also null and stray pointers
   shared,            // beyond the block's shared memory
   static_index,      // an index beyond the declared size of an array
-  object,            // beside a __device__ variable
   constant_store,    // a store to constant memory
   alignment,
   barrier_sites,     // two barriers at once

@@ -25,6 +25,7 @@ namespace gp {
 LaunchSpec* launch;
 LaunchResult* result;
 u8* file;
+pthread_t workers[64];
 
 void* reserve(u64 n_bytes) {
   if (n_bytes == 0) n_bytes = 1;
@@ -110,6 +111,7 @@ static pthread_mutex_t adding = PTHREAD_MUTEX_INITIALIZER;
 
 static void* work_and_add(void* argument) {
   work(argument);
+  recent = current;  // no lane runs here any more
   pthread_mutex_lock(&adding);
   add_counts();
   pthread_mutex_unlock(&adding);
@@ -148,12 +150,12 @@ int main(int n_arguments, char** arguments) {
   open_stacks(n_threads * launch->block[0] * launch->block[1] * launch->block[2]);
   prepare_races();
   start_time_limit();
-  pthread_t threads[64];
+  for (u64 i = 0; i < n_threads; i++) workers[i] = pthread_self();
   for (u64 i = 1; i < n_threads; i++) {
-    if (pthread_create(&threads[i], nullptr, work_and_add, reinterpret_cast<void*>(i)) != 0) finish(State::out_of_memory);
+    if (pthread_create(&workers[i], nullptr, work_and_add, reinterpret_cast<void*>(i)) != 0) finish(State::out_of_memory);
   }
   work_and_add(nullptr);
-  for (u64 i = 1; i < n_threads; i++) pthread_join(threads[i], nullptr);
+  for (u64 i = 1; i < n_threads; i++) pthread_join(workers[i], nullptr);
   move_globals(false);
   finish(State::done);
 }

@@ -282,10 +282,52 @@ static void note_strong(Warp& warp, const Request& request, bool is_release, boo
   }
 }
 
+// Loads of one cell a lane, all in one memory: what nearly every request is.
+template <bool kIsShared>
+static void read_lanes(Now& now, const Request& request, Shadow& shadow, u64 base, Record base_record) {
+  const Record* writes = shadow.writes;
+  Record* reads = shadow.reads;
+  u32 shift = shadow.shift, block_first = now.block_first, interval_first = now.interval_first;
+  bool has_writes = kIsShared || shadow.has_writes;
+  shadow.has_reads = true;
+  for (u32 i = 0; i < request.n;) {
+    u64 address = request.address[i];
+    u32 next = i + 1;
+    while (next < request.n && request.address[next] == address) next++;
+    Record mine = base_record | u64(request.lane[i]) << kLaneShift | (next > i + 1 ? kLanes : 0);
+    i = next;
+    u64 cell = (address - base) >> shift;
+    if (has_writes) {
+      Record write = writes[cell];
+      u32 segment = segment_of(write);
+      bool is_settled = segment < interval_first && segment >= block_first && !(write & kBlocks);
+      if (GP_UNLIKELY(!is_settled && (kIsShared || write))) {
+        now.address = address;
+        read_cell(now, shadow, cell, mine);
+        continue;
+      }
+    }
+    Record read = reads[cell];
+    u32 segment = segment_of(read);
+    bool is_old = segment < interval_first && (kIsShared || segment >= block_first) && !(read & kBlocks);
+    if (read == 0 || is_old) reads[cell] = mine;
+    else if (!(read & kBlocks) && (!(read & kPair) || !is_same_block(now, segment))) read_beside(now, shadow, cell, mine);
+  }
+}
+
 static void check_lanes(Now& now, const Request& request, Record base_record) {
   u32 log2 = tag_width_log2(request.tag);
   bool is_atomic = tag_access(request.tag) == kAtomic;
   u64 base = 0;
+  if (!now.is_store && (now.is_shared || request.is_run || request.is_equal)) {
+    Shadow& whole = shadow_of(request.address[0], now.is_shared, base);
+    if (log2 <= whole.shift) {
+      if (GP_UNLIKELY(log2 < whole.shift)) refine(whole, log2);
+      if (now.is_shared) read_lanes<true>(now, request, whole, base, base_record);
+      else read_lanes<false>(now, request, whole, base, base_record);
+      return;
+    }
+  }
   Shadow* shadow = nullptr;
   u64 shadow_slot = ~0ull;
   for (u32 i = 0; i < request.n;) {

@@ -137,16 +137,19 @@ static u32 bank_degree(const Request& request, u32 from, u32 to, u32 words_a_lan
 
 // Shared memory serves 128 bytes at a time: accesses of 8 bytes by half warps, of 16 bytes by quarter warps.
 static void count_wavefronts(const Request& request, u32 log2, u32& wavefronts, u32& least) {
-  u32 lanes_a_phase = log2 <= 2 ? 32 : log2 == 3 ? 16 : 8;
-  u32 words_a_lane = log2 <= 2 ? 1 : 1u << (log2 - 2);
+  bool is_free = request.is_equal || request.is_run;
+  if (log2 <= 2) {
+    least = 1;
+    wavefronts = is_free ? 1 : bank_degree(request, 0, request.n, 1);
+    return;
+  }
+  u32 phase_shift = log2 == 3 ? 4 : 3;
   wavefronts = least = 0;
-  for (u32 from = 0; from < request.n;) {
-    u32 phase = request.lane[from] / lanes_a_phase;
-    u32 to = from + 1;
-    while (to < request.n && request.lane[to] / lanes_a_phase == phase) to++;
+  for (u32 from = 0, to; from < request.n; from = to) {
+    u32 phase = u32(request.lane[from]) >> phase_shift;
+    for (to = from + 1; to < request.n && u32(request.lane[to]) >> phase_shift == phase;) to++;
     least++;
-    wavefronts += request.is_equal ? 1 : bank_degree(request, from, to, words_a_lane);
-    from = to;
+    wavefronts += is_free ? 1 : bank_degree(request, from, to, 1u << (log2 - 2));
   }
 }
 
@@ -217,13 +220,33 @@ static void count_request(Request& request) {
 
 // ---- Alignment of traces ------------------------------------------------------------------------------------------
 
+// Lanes whose next accesses belong together, and where their traces stand.
+struct Group {
+  u32 n;
+  const u64* heads[32];
+  u8 lanes[32];
+};
+
+static Group group_of(const Warp& warp, u32 mask) {
+  Group group;
+  group.n = 0;
+  for (; mask; mask &= mask - 1) {
+    u32 number = __builtin_ctz(mask);
+    group.heads[group.n] = warp.lanes[number].head;
+    group.lanes[group.n++] = u8(number);
+  }
+  return group;
+}
+
 static void finish_request(Warp& warp, Request& request) {
   u32 width = 1u << tag_width_log2(request.tag);
-  u64 first = request.address[0];
+  u64 first = request.address[0], run = 0;
   u64 off_run = 0, off_equal = 0;
-  for (u32 i = 1; i < request.n; i++) {
-    off_run |= request.address[i] - first - u64(i) * width;
-    off_equal |= request.address[i] - first;
+  for (u32 i = 0; i < request.n; i++) {
+    u64 offset = request.address[i] - first;
+    off_run |= offset ^ run;
+    off_equal |= offset;
+    run += width;
   }
   request.is_run = off_run == 0;
   request.is_equal = off_equal == 0;
@@ -231,37 +254,38 @@ static void finish_request(Warp& warp, Request& request) {
   check_races(warp, request);
 }
 
-// One request: the entries `at` of the lanes in the mask. Lanes whose pointers lead to different memories (or to accesses
-// of different kinds) are different requests.
-static void take_request(Warp& warp, u32 mask, u32 at) {
+// One request: the entries `at` of a group. Lanes whose pointers lead to different memories (or to accesses of different
+// kinds) are different requests.
+static void take_request(Warp& warp, const Group& group, u32 at) {
   Request request;
-  while (mask) {
-    u32 rest = 0;
-    u32 n = 0;
-    u64 tag = 0;
-    for (u32 lanes = mask; lanes; lanes &= lanes - 1) {
-      u32 number = __builtin_ctz(lanes);
-      const u64* key = warp.lanes[number].head + at;
-      u64 word = key[kTraceEntries];
-      if (n == 0) {
-        tag = word >> kAddressBits;
-        request.site = u32(*key);
-      } else if (GP_UNLIKELY(word >> kAddressBits != tag)) {
-        rest |= 1u << number;
-        continue;
-      }
-      request.address[n] = word & kAddressMask;
-      request.lane[n] = u8(number);
-      n++;
-    }
-    request.tag = u32(tag);
-    request.n = n;
-    if (tag_access(request.tag) == kStore || tag_access(request.tag) == kAsyncStore) {
-      for (u32 i = 0; i < n; i++) request.value[i] = warp.lanes[request.lane[i]].head[at + 2 * kTraceEntries];
-    }
-    finish_request(warp, request);
-    mask = rest;
+  request.address[0] = 0;
+  u64 first = group.heads[0][at + kTraceEntries], off_tag = 0;
+  for (u32 i = 0; i < group.n; i++) {
+    u64 word = group.heads[i][at + kTraceEntries];
+    off_tag |= word ^ first;
+    request.address[i] = word & kAddressMask;
   }
+  request.tag = u32(first >> kAddressBits);
+  request.site = u32(group.heads[0][at]);
+  if (GP_UNLIKELY(off_tag >> kAddressBits)) {
+    Group same = {}, rest = {};
+    for (u32 i = 0; i < group.n; i++) {
+      bool is_same = group.heads[i][at + kTraceEntries] >> kAddressBits == request.tag;
+      Group& part = is_same ? same : rest;
+      part.heads[part.n] = group.heads[i];
+      part.lanes[part.n++] = group.lanes[i];
+    }
+    take_request(warp, same, at);
+    take_request(warp, rest, at);
+    return;
+  }
+  request.n = group.n;
+  memcpy(request.lane, group.lanes, sizeof request.lane);
+  Access access = tag_access(request.tag);
+  if (access == kStore || access == kAsyncStore) {
+    for (u32 i = 0; i < group.n; i++) request.value[i] = group.heads[i][at + 2 * kTraceEntries];
+  }
+  finish_request(warp, request);
 }
 
 static u32 common_prefix(const u64* a, const u64* b, u32 most) {
@@ -308,13 +332,14 @@ void drain(Warp& warp) {
     for (u32 lanes = have & (have - 1); lanes && n; lanes &= lanes - 1) {
       n = common_prefix(first, warp.lanes[__builtin_ctz(lanes)].head, n);
     }
-    u32 group = have;
+    u32 mask = have;
     if (n == 0) {
-      group = foremost(warp, have);
+      mask = foremost(warp, have);
       n = 1;
     }
+    Group group = group_of(warp, mask);
     for (u32 i = 0; i < n; i++) take_request(warp, group, i);
-    for (u32 lanes = group; lanes; lanes &= lanes - 1) warp.lanes[__builtin_ctz(lanes)].head += n;
+    for (u32 i = 0; i < group.n; i++) warp.lanes[group.lanes[i]].head += n;
   }
   for (u32 i = 0; i < warp.n_lanes; i++) {
     Lane& lane = warp.lanes[i];

@@ -22,6 +22,5 @@ void drain(Warp& warp);
 void open_counts();                      // of this worker
 void add_counts();                       // this worker's, to the launch's result: once, at its end
 extern __thread Totals* counted;         // of this worker
-void count_barrier();
 
 }  // namespace gp
