@@ -673,7 +673,7 @@ def test_exception_in_an_oracle_is_the_graders_fault(
     grader = copied.grader_path(exercise)
     grader.parent.mkdir(parents=True)
     text = curriculum.grader_path(exercise).read_text()
-    broken = text.replace('        return (Expected(x.double() + y.double(), case["dtype"]),)', "        return 1 / 0")
+    broken = text.replace('        return (Expected(x.double().add_(y), case["dtype"]),)', "        return 1 / 0")
     assert broken != text
     grader.write_text(broken)
     path = tmp_path / "solution.py"
