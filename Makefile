@@ -15,7 +15,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint docs gpu soak env clean
+.PHONY: help demo test check lint docs gpu soak emulator steadiness env clean
 
 help: ## say what there is
 	@grep -E '^[a-z]+:.*## ' Makefile | while IFS= read -r line; do \
@@ -46,6 +46,13 @@ gpu: $(TEST_READY) ## on a GPU: its tests, and the references' timings
 
 soak: $(DEV_READY) ## the tests that take minutes
 	$(BIN)/pytest -m soak $(ARGS)
+
+emulator: $(TEST_READY) ## how long the CUDA emulator takes, beside numba's simulator
+	$(INSTALL) -e '.[compare]'
+	$(BIN)/python tests/cuda_emulator_speed.py
+
+steadiness: $(TEST_READY) ## on a GPU: the references 20 times each, and solutions that are just too slow
+	$(BIN)/python tests/steadiness.py
 
 env: $(TEST_READY) ## make .venv, with gpuprep and pytest in it
 	@echo "ready: source $(BIN)/activate"

@@ -137,6 +137,7 @@ FAULTS = {
     ),
     "uninitialised shared memory": (NEVER_WRITTEN, Outcome.WRONG_VALUES, "uninitialised", 4),
     "assert": ("    assert(n > 100000);\n" + RIGHT, Outcome.RAISED, "assert", 1),
+    "trap": ("    if (n > 0) __trap();\n" + RIGHT, Outcome.RAISED, "assert", 1),
     "endless loop": ("    while (n > 0) {\n        n |= 1;\n    }\n" + RIGHT, Outcome.TIMED_OUT, "endless_loop", 1),
 }
 """A body, its outcome and diagnosis, and the line of the body that is named."""

@@ -16,6 +16,10 @@ DEADLOCK = "deadlock"
 STACK_OVERFLOW = "stack_overflow"
 DIVISION_BY_ZERO = "division_by_zero"
 ENDLESS_LOOP = "endless_loop"
+TRAP = "trap"
+"""The kernel's own `__trap()`."""
+CRASH = "crash"
+"""A signal that no check foresaw."""
 
 
 @dataclass(frozen=True)

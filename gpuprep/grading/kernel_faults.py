@@ -23,6 +23,8 @@ _OUTCOMES = {
     # What it read is whatever was there: the values are wrong, even where they came out right this time.
     findings.UNINITIALISED: Outcome.WRONG_VALUES,
     findings.ASSERT: Outcome.RAISED,
+    findings.TRAP: Outcome.RAISED,
+    findings.CRASH: Outcome.CRASHED,
     findings.DEADLOCK: Outcome.DEADLOCK,
     findings.STACK_OVERFLOW: Outcome.CRASHED,
     findings.DIVISION_BY_ZERO: Outcome.CRASHED,
@@ -70,6 +72,7 @@ _IN_CUDA = {
         "ragged edge and its halo too, and put a __syncthreads() in between.",
     ),
     findings.ASSERT: Diagnosis("assert", "The kernel's own assert or __trap() stopped it: its condition is false."),
+    findings.TRAP: Diagnosis("assert", "The kernel's own assert or __trap() stopped it: its condition is false."),
     findings.DEADLOCK: Diagnosis(
         "deadlock",
         "Threads wait for something that nobody will do any more: another block's flag, a lock that a lane of the same "

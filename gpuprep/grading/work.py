@@ -17,9 +17,15 @@ _COPIES = frozenset({"aten.clone", "aten.contiguous"})
 _FILLS = frozenset({"aten.zeros", "aten.zeros_like", "aten.new_zeros", "aten.full", "aten.full_like", "aten.new_full"})
 
 
-_RATIO_SITES = {
+SECTOR_BYTES = 32
+MOST_WASTE = 1.5
+"""Bytes of the sectors that are touched ÷ bytes that are asked for: from here on, lanes lie too far apart."""
+
+_SECTOR_SITES = {
     "sectors_per_load": ("load", "sectors", "sectors a load request"),
+    "sectors_loaded": ("load", "sectors", "sectors a load request"),
     "sectors_per_store": ("store", "sectors", "sectors a store request"),
+    "sectors_stored": ("store", "sectors", "sectors a store request"),
 }
 _SHARED_FIGURES = frozenset({"bank_conflicts", "shared_wavefronts"})
 
@@ -71,8 +77,9 @@ def budget_fault(asked: Asked, answer: Answer, result: CaseResult) -> CaseResult
 
 
 def _over(asked: Asked, answer: Answer, result: CaseResult, budget: Budget) -> CaseResult:
-    kind = _KINDS.get(budget.figure, "extra_work")
-    in_all, (worst, where) = getattr(result.work, budget.figure), _worst_site(asked, answer, budget.figure)
+    kind = _kind(budget.figure, _work_of(answer))
+    in_all = getattr(result.work, budget.figure)
+    worst, where = ("", None) if kind == "extra_work" else _worst_site(asked, answer, budget.figure)
     over, most = _shown(budget.figure, in_all), _shown(budget.figure, budget.most)
     return asked.failed(
         Outcome.TOO_MUCH_WORK,
@@ -85,6 +92,15 @@ def _over(asked: Asked, answer: Answer, result: CaseResult, budget: Budget) -> C
     )
 
 
+def _kind(figure: str, work: Work) -> str:
+    """Which kind of too much it is. Many sectors may be wasted ones, or all needed, but needed too often."""
+    wasted = {
+        "sectors_loaded": SECTOR_BYTES * work.sectors_loaded > MOST_WASTE * work.bytes_loaded,
+        "sectors_stored": SECTOR_BYTES * work.sectors_stored > MOST_WASTE * work.bytes_stored,
+    }
+    return _KINDS.get(figure, "extra_work") if wasted.get(figure, True) else "extra_work"
+
+
 def _shown(figure: str, value: float) -> str:
     """`4.40` of a ratio, `131072` of a count."""
     return f"{value:.2f}" if figure in RATIOS else str(int(value))
@@ -92,8 +108,8 @@ def _shown(figure: str, value: float) -> str:
 
 def _worst_site(asked: Asked, answer: Answer, figure: str) -> tuple[str, SourceLine | None]:
     """The line that has most to do with a figure about how memory is accessed, in words, and where it is."""
-    if figure in _RATIO_SITES:
-        kind, count, unit = _RATIO_SITES[figure]
+    if figure in _SECTOR_SITES:
+        kind, count, unit = _SECTOR_SITES[figure]
     elif figure in _SHARED_FIGURES:
         kind, count, unit = "shared", "wavefronts", "wavefronts a request to shared memory"
     elif figure == "shared_bytes_per_thread":
@@ -131,8 +147,10 @@ _KINDS = {
     "launches": "too_many_launches",
     "bank_conflicts": "bank_conflicts",
     "shared_wavefronts": "bank_conflicts",
-    "sectors_per_load": "uncoalesced",
-    "sectors_per_store": "uncoalesced",
+    **dict.fromkeys(_SECTOR_SITES, "uncoalesced"),
+    "load_requests": "narrow_accesses",
+    "store_requests": "narrow_accesses",
+    "shared_requests": "shared_traffic",
     "shared_bytes_per_thread": "low_occupancy",
 }
 """Which kind of too much a figure is; any other is extra work."""
@@ -145,6 +163,14 @@ _EXTRA = {
         "A warp's 32 lanes should access neighbouring elements: a request then touches 4 sectors of 32 bytes for "
         "floats (16 for float4), and nothing that is moved is wasted. Let threadIdx.x run along the axis of stride 1; "
         "go through shared memory where one side can't."
+    ),
+    "narrow_accesses": (
+        "Each request brings 4 bytes a lane where 16 would fit: load and store float4 where addresses are multiples of "
+        "16, and the memory system has a quarter of the requests to serve."
+    ),
+    "shared_traffic": (
+        "Values that lanes of one warp need of each other don't have to go through shared memory: shuffles pass them "
+        "from register to register, and only one value a warp is left to share."
     ),
     "bank_conflicts": (
         "Shared memory has 32 banks of 4 bytes: lanes of a warp that hit different words of one bank wait for each "

@@ -11,6 +11,7 @@ from gpuprep.counters.cuda_emulator.arena import Buffer
 from gpuprep.counters.findings import (
     ASSERT,
     BAD_SYNC,
+    CRASH,
     DEADLOCK,
     DIVISION_BY_ZERO,
     ENDLESS_LOOP,
@@ -18,6 +19,7 @@ from gpuprep.counters.findings import (
     OUT_OF_BOUNDS,
     RACE,
     STACK_OVERFLOW,
+    TRAP,
     UNINITIALISED,
     Finding,
 )
@@ -25,8 +27,6 @@ from gpuprep.counters.findings import (
 if TYPE_CHECKING:
     from gpuprep.counters.cuda_emulator.launching import DeviceVariable
 
-TRAP = "trap"
-CRASH = "crash"
 KINDS = (
     "none",
     OUT_OF_BOUNDS,
