@@ -256,6 +256,10 @@ class Grader(ABC):
     def error_model(self, case: Case) -> ErrorModel:
         """How far an honest result may be off."""
 
+    def argument_names(self, case: Case) -> tuple[str, ...]:  # noqa: ARG002  overridden where a driver takes others
+        """What to call the values of `inputs` in messages: the function's parameters, where it is called directly."""
+        return self.parameters
+
     def reduction_size(self, case: Case) -> int:  # noqa: ARG002  overridden where there are sums
         """Length of the axis that sums run over, which `honest` takes an order for; 0 where there is none."""
         return 0

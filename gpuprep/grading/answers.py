@@ -215,7 +215,9 @@ def _input_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
 
     if len(answer["args"]) != len(asked.args):
         raise ValueError(f"{len(answer['args'])} arguments came back of {len(asked.args)}")
-    for name, before, after in zip(asked.grader.parameters, asked.args, answer["args"], strict=False):
+    names = asked.grader.argument_names(asked.case)
+    for place, (before, after) in enumerate(zip(asked.args, answer["args"], strict=True)):
+        name = names[place] if place < len(names) else f"argument {place + 1}"
         if not isinstance(before, torch.Tensor):
             continue
         if not isinstance(after, torch.Tensor) or after.shape != before.shape or after.dtype != before.dtype:

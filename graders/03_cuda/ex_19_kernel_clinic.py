@@ -126,6 +126,9 @@ class KernelClinic(Grader):
             return op, draw.tensor(case["M"], case["N"]), draw.tensor(case["N"])
         return op, draw.tensor(*(case[axis] for axis in ("M", "N", "n") if case.get(axis)))
 
+    def argument_names(self, case):
+        return ("op", *({"occupancy": self.parameters, "matvec": ("a", "v")}.get(case["op"], ("x", "decay"))))
+
     def oracle(self, case, op, *args):
         if op == "occupancy":
             blocks, limiters, share = self.honest(case, op, *args)

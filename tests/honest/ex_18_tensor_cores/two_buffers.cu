@@ -8,8 +8,8 @@ using namespace nvcuda;
 constexpr int TILE_M = 128, TILE_N = 128, TILE_K = 32;
 constexpr int N_THREADS = 256;
 constexpr int A_LD = TILE_K + 8, B_LD = TILE_N + 8;
-// A warp has 64×32 outputs: eight fragments of 8×32.
-constexpr int WARP_M = 64, WARP_N = 32, N_FRAGMENTS = WARP_M / 8;
+// A warp has 64×32 outputs: squares in four rows and two columns.
+constexpr int WARP_M = 64, WARP_N = 32, N_ROWS = WARP_M / 16, N_COLS = WARP_N / 16;
 // Eight halves a thread: rows of each tile at once, and how often.
 constexpr int A_ROWS = N_THREADS * 8 / TILE_K, A_FETCHES = TILE_M / A_ROWS;
 constexpr int B_ROWS = N_THREADS * 8 / TILE_N, B_FETCHES = TILE_K / B_ROWS;
@@ -23,7 +23,7 @@ __device__ __forceinline__ Eight load_8(
     Eight eight;
     const half* source = matrix + (size_t)row * n_cols + col;
     if (is_aligned && row < n_rows && col < n_cols) {
-        *reinterpret_cast<uint4*>(&eight) = *reinterpret_cast<const uint4*>(source);
+        eight = *reinterpret_cast<const Eight*>(source);
     } else {
 #pragma unroll
         for (int i = 0; i < 8; i++) {
@@ -66,9 +66,9 @@ hgemm_kernel(const half* a, const half* b, half* out, int M, int N, int K) {
         }
     };
 
-    wmma::fragment<wmma::accumulator, 8, 32, 16, float> sums[N_FRAGMENTS];
+    wmma::fragment<wmma::accumulator, 16, 16, 16, float> sums[N_ROWS][N_COLS];
 #pragma unroll
-    for (int i = 0; i < N_FRAGMENTS; i++) wmma::fill_fragment(sums[i], 0.0f);
+    for (int i = 0; i < N_ROWS * N_COLS; i++) wmma::fill_fragment(sums[i / N_COLS][i % N_COLS], 0.0f);
     fetch(0);
     put_into(0);
     __syncthreads();
@@ -77,13 +77,17 @@ hgemm_kernel(const half* a, const half* b, half* out, int M, int N, int K) {
         if (k_next < K) fetch(k_next);
 #pragma unroll
         for (int k = 0; k < TILE_K; k += 16) {
-            wmma::fragment<wmma::matrix_b, 8, 32, 16, half, wmma::row_major> b_fragment;
-            wmma::load_matrix_sync(b_fragment, &b_tile[buffer][k][warp_col], B_LD);
+            wmma::fragment<wmma::matrix_b, 16, 16, 16, half, wmma::row_major> b_squares[N_COLS];
 #pragma unroll
-            for (int i = 0; i < N_FRAGMENTS; i++) {
-                wmma::fragment<wmma::matrix_a, 8, 32, 16, half, wmma::row_major> a_fragment;
-                wmma::load_matrix_sync(a_fragment, &a_tile[buffer][warp_row + i * 8][k], A_LD);
-                wmma::mma_sync(sums[i], a_fragment, b_fragment, sums[i]);
+            for (int j = 0; j < N_COLS; j++) {
+                wmma::load_matrix_sync(b_squares[j], &b_tile[buffer][k][warp_col + j * 16], B_LD);
+            }
+#pragma unroll
+            for (int i = 0; i < N_ROWS; i++) {
+                wmma::fragment<wmma::matrix_a, 16, 16, 16, half, wmma::row_major> a_square;
+                wmma::load_matrix_sync(a_square, &a_tile[buffer][warp_row + i * 16][k], A_LD);
+#pragma unroll
+                for (int j = 0; j < N_COLS; j++) wmma::mma_sync(sums[i][j], a_square, b_squares[j], sums[i][j]);
             }
         }
         buffer ^= 1;
@@ -91,23 +95,27 @@ hgemm_kernel(const half* a, const half* b, half* out, int M, int N, int K) {
         __syncthreads();
     }
 
-    // Nobody reads the tiles any more: their memory takes the sums, a fragment at a time for each warp.
-    float* fragment = reinterpret_cast<float*>(&a_tile[0][0][0]) + warp * 8 * WARP_N;
-    const int row_in = lane / 4, col_in = lane % 4 * 8;
+    // Nobody reads the tiles any more: their memory takes the sums, a row of squares at a time for each warp.
+    float* strip = reinterpret_cast<float*>(&a_tile[0][0][0]) + warp * 16 * WARP_N;
 #pragma unroll
-    for (int i = 0; i < N_FRAGMENTS; i++) {
-        wmma::store_matrix_sync(fragment, sums[i], WARP_N, wmma::mem_row_major);
+    for (int i = 0; i < N_ROWS; i++) {
+#pragma unroll
+        for (int j = 0; j < N_COLS; j++) {
+            wmma::store_matrix_sync(strip + j * 16, sums[i][j], WARP_N, wmma::mem_row_major);
+        }
         __syncwarp();
-        Eight eight;
 #pragma unroll
-        for (int q = 0; q < 8; q++) eight.values[q] = __float2half(fragment[row_in * WARP_N + col_in + q]);
-        const int row = first_row + warp_row + i * 8 + row_in, col = first_col + warp_col + col_in;
-        half* target = out + (size_t)row * N + col;
-        if (row < M && is_aligned && col < N) *reinterpret_cast<uint4*>(target) = *reinterpret_cast<uint4*>(&eight);
-        if (row < M && !is_aligned) {
+        for (int first = lane * 8; first < 16 * WARP_N; first += 32 * 8) {
+            Eight eight;
+#pragma unroll
+            for (int q = 0; q < 8; q++) eight.values[q] = __float2half(strip[first + q]);
+            const int row = first_row + warp_row + i * 16 + first / WARP_N;
+            const int col = first_col + warp_col + first % WARP_N;
+            half* target = out + (size_t)row * N + col;
+            if (row < M && is_aligned && col < N) *reinterpret_cast<Eight*>(target) = eight;
 #pragma unroll
             for (int q = 0; q < 8; q++) {
-                if (col + q < N) target[q] = eight.values[q];
+                if (row < M && !is_aligned && col + q < N) target[q] = eight.values[q];
             }
         }
         __syncwarp();

@@ -1,6 +1,6 @@
 # expect: PROVISIONAL
 # expect-gpu: PASSED|TOO_SLOW
-# The next tile waits in registers, as in ex_17, and two buffers take turns; the fragments are 8×32, not square.
+# The next tile waits in registers, as in ex_17, and two buffers take turns: no asynchronous copies.
 
 from pathlib import Path
 

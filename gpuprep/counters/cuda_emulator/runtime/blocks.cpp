@@ -77,7 +77,7 @@ static FindingRecord collective_finding(const Lane& lane, const Lane* other, Kin
   return finding;
 }
 
-constexpr int kSyncwarp = 0;
+constexpr int kSyncwarp = 0, kWmma = 5;
 
 // Hands the values of one collective round and lets its lanes go on.
 static void complete(Warp& warp, u32 mask, const Lane& first) {
@@ -91,7 +91,8 @@ static void complete(Warp& warp, u32 mask, const Lane& first) {
   for (u32 lanes = mask; lanes; lanes &= lanes - 1) {
     warp.lanes[__builtin_ctz(lanes)].site = reinterpret_cast<u64>(values);
   }
-  end_segment(warp, mask);
+  // Shuffles, votes and the like order no memory.
+  if (first.call_kind == kSyncwarp || first.call_kind == kWmma) end_segment(warp, mask);
 }
 
 // Completes every collective whose lanes have all arrived; all lanes of the warp wait somewhere or have returned.

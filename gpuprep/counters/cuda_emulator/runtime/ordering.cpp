@@ -2,19 +2,17 @@
 
 namespace gp {
 
-// Released state: accesses of the block before `fence` are visible to whoever sees this release.
+// Released state: what the block did before its fence, and the lanes of the warp, is visible to whoever sees this.
 struct Release {
-  u64 place;
-  u32 block, warp;
-  u32 position;  // among the releases and acquires of the place
-  u32 fence;     // segments below were fenced
-  u32 interval_first;
-  u32 previous;  // release of the same place by the same block
+  StrongAccess by;
+  u32 position;    // among the releases and acquires of the place
+  u32 fence;       // segments below were fenced, for the block
+  u32 wide_fence;  // for the device
+  u32 previous;    // release of the same place by the same block
 };
 
 struct Acquire {
-  u64 place;
-  u32 warp, segment;
+  StrongAccess by;
   u32 position;
 };
 
@@ -38,7 +36,7 @@ struct Acquires {
   Acquire items[kMostAcquires];
 };
 static __thread Acquires* acquires;
-static __thread u32 last_fence;
+static __thread u32 last_fence, last_wide_fence;
 
 static u64 mix(u64 a, u64 b) {
   u64 hash = (a ^ b * 0xc2b2ae3d27d4eb4full) * 0x9e3779b97f4a7c15ull;
@@ -55,10 +53,13 @@ void open_ordering() {
 void begin_block_ordering() {
   if (!acquires) acquires = static_cast<Acquires*>(reserve(sizeof(Acquires)));
   acquires->n = 0;
-  last_fence = 0;
+  last_fence = last_wide_fence = 0;
 }
 
-void note_fence(u32 next_segment) { last_fence = next_segment; }
+void note_fence(u32 next_segment, bool is_wide) {
+  last_fence = next_segment;
+  if (is_wide) last_wide_fence = next_segment;
+}
 
 // The entry of a place that was released to; null where it wasn't, unless it is to be made.
 static PlaceEntry* entry_of(u64 place, bool is_making) {
@@ -78,50 +79,70 @@ static u32& last_release_of(u64 place, u32 block) {
   return last_release[mix(place, block + 1) >> 43];
 }
 
-void note_release(u64 place, u32 block, u32 warp, u32 interval_first) {
+void note_release(const StrongAccess& by) {
   if (last_fence == 0 || releases.is_full()) return;
-  PlaceEntry* entry = entry_of(place, true);
+  PlaceEntry* entry = entry_of(by.place, true);
   if (!entry) return;
-  u32& last = last_release_of(place, block);
+  u32& last = last_release_of(by.place, by.block);
   if (last) {
     Release& same = releases[last];
     // A loop that releases again and again, with nothing new to hand over.
-    if (same.place == place && same.block == block && same.warp == warp && same.fence == last_fence &&
-        same.interval_first == interval_first) {
+    if (same.by.place == by.place && same.by.block == by.block && same.by.warp == by.warp && same.fence == last_fence &&
+        same.by.interval_first == by.interval_first && same.by.is_wide == by.is_wide) {
+      same.by.lanes |= by.lanes;
       return;
     }
   }
   u32 number = releases.size++;
-  releases[number] = Release{place, block, warp, ++entry->position, last_fence, interval_first, last};
+  releases[number] = Release{by, ++entry->position, last_fence, last_wide_fence, last};
   last = number;
 }
 
-void note_acquire(u64 place, u32 warp, u32 segment) {
+void note_acquire(const StrongAccess& by) {
   if (releases.size <= 1) return;
-  const PlaceEntry* entry = entry_of(place, false);
+  const PlaceEntry* entry = entry_of(by.place, false);
   if (!entry) return;
   Acquires& list = *acquires;
   for (u32 i = list.n; i-- > 0;) {
     Acquire& known = list.items[i];
-    if (known.place == place && known.warp == warp && known.segment == segment) {
+    if (known.by.place == by.place && known.by.warp == by.warp && known.by.segment == by.segment &&
+        known.by.is_wide == by.is_wide) {
       known.position = entry->position;
+      known.by.lanes |= by.lanes;
       return;
     }
   }
   if (list.n == kMostAcquires) list.n = kMostAcquires - 1;
-  list.items[list.n++] = Acquire{place, warp, segment, entry->position};
+  list.items[list.n++] = Acquire{by, entry->position};
 }
 
-bool is_handed_over(u32 block, u32 warp, u32 segment, u32 to_warp, u32 interval_first) {
+// Whether the lane comes after the acquire.
+static bool is_after(const Taker& to, const StrongAccess& acquire) {
+  if (acquire.segment < to.interval_first) return true;
+  return acquire.warp == to.warp && (lanes_before(to.segment, acquire.segment, 1u << to.lane) & acquire.lanes);
+}
+
+static bool is_released(Record before, const Segment& segment, const Release& release, bool is_same_block) {
+  u32 number = segment_of(before);
+  if (number >= (is_same_block ? release.fence : release.wide_fence)) return false;
+  if (number < release.by.interval_first) return true;
+  return segment.warp == release.by.warp &&
+         (lanes_before(release.by.segment, number, release.by.lanes) >> lane_of(before) & 1);
+}
+
+bool is_handed_over(Record before, const Taker& to) {
   if (releases.size <= 1) return false;
+  const Segment& segment = segment_at(segment_of(before));
   const Acquires& list = *acquires;
+  bool is_same_block = segment.block == to.block;
   for (u32 i = 0; i < list.n; i++) {
     const Acquire& acquire = list.items[i];
-    if (acquire.warp != to_warp && acquire.segment >= interval_first) continue;
-    for (u32 number = last_release_of(acquire.place, block); number; number = releases[number].previous) {
+    if (!is_after(to, acquire.by) || !(is_same_block || acquire.by.is_wide)) continue;
+    for (u32 number = last_release_of(acquire.by.place, segment.block); number; number = releases[number].previous) {
       const Release& release = releases[number];
-      if (release.place != acquire.place || release.block != block || release.position > acquire.position) continue;
-      if (segment < release.fence && (warp == release.warp || segment < release.interval_first)) return true;
+      if (release.by.place != acquire.by.place || release.by.block != segment.block) continue;
+      if (release.position > acquire.position || !(is_same_block || release.by.is_wide)) continue;
+      if (is_released(before, segment, release, is_same_block)) return true;
     }
   }
   return false;

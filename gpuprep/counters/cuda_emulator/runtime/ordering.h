@@ -2,7 +2,7 @@
 // volatile) load of the same place that comes after it.
 #pragma once
 
-#include "state.h"
+#include "shadow.h"
 
 namespace gp {
 
@@ -13,18 +13,29 @@ struct Segment {
   u16 warp;
 };
 
-struct Handovers;
+const Segment& segment_at(u32 number);
+
+// Going back from one segment of a warp to an earlier one: the lanes whose accesses there come before what the given
+// lanes do now.
+u32 lanes_before(u32 segment, u32 earlier, u32 lanes);
 
 void open_ordering();  // once
 void begin_block_ordering();  // of this worker
-void note_fence(u32 next_segment);
+void note_fence(u32 next_segment, bool is_wide);
 
-// A strong access to a place, by a warp of the block that this worker runs.
-void note_release(u64 place, u32 block, u32 warp, u32 interval_first);
-void note_acquire(u64 place, u32 warp, u32 segment);
+// A strong access to a place, by lanes of a warp of the block that this worker runs. Wide: for the whole device.
+struct StrongAccess {
+  u64 place;
+  u32 block, warp, segment, lanes, interval_first;
+  bool is_wide;
+};
+void note_release(const StrongAccess& access);
+void note_acquire(const StrongAccess& access);
 
-// Whether an access by (block, warp, segment) was handed over to this worker's block, so that its warp `to_warp` comes
-// after it.
-bool is_handed_over(u32 block, u32 warp, u32 segment, u32 to_warp, u32 interval_first);
+// Whether an access was handed over to this worker's block, so that what the lane does now comes after it.
+struct Taker {
+  u32 block, warp, segment, lane, interval_first;
+};
+bool is_handed_over(Record before, const Taker& to);
 
 }  // namespace gp

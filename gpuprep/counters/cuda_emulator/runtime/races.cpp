@@ -13,7 +13,7 @@ constexpr u32 kWorkerShift = 26;
 
 // What every check needs of the running warp; made once a request.
 struct Now {
-  u32 segment, warp;
+  u32 segment, warp, block;
   u32 block_first, interval_first;
   bool is_shared;
   bool is_store;
@@ -67,13 +67,6 @@ void begin_block_races(u64 block) {
 
 void end_interval() { state.interval_first = state.next; }
 
-void end_segment(Warp& warp, u32 mask) {
-  if (mask == ~0u) warp.previous_segment = 0;
-  else if (warp.segment) warp.previous_segment = warp.segment;
-  warp.segment = 0;
-  warp.sync_mask |= mask;
-}
-
 static u32 segment_now(Warp& warp) {
   if (warp.segment) return warp.segment;
   u32 offset = state.next - state.first;
@@ -83,15 +76,24 @@ static u32 segment_now(Warp& warp) {
   return warp.segment = state.next++;
 }
 
-static const Segment& segment_at(u32 number) {
+void end_segment(Warp& warp, u32 mask) {
+  // Two synchronisations of half a warp each are not one of the whole.
+  if (!warp.segment && warp.sync_mask && mask && mask != ~0u) segment_now(warp);
+  if (mask == ~0u) warp.previous_segment = 0;
+  else if (warp.segment) warp.previous_segment = warp.segment;
+  warp.segment = 0;
+  warp.sync_mask |= mask;
+}
+
+const Segment& segment_at(u32 number) {
   return segments_of_worker[number >> kWorkerShift].items[number & (kMostSegments - 1)];
 }
 
 // ---- Findings -----------------------------------------------------------------------------------------------------
 
-static Place place_of_record(Record record) {
+static Place place_of_lane(Record record, u32 lane) {
   const Segment& segment = segment_at(segment_of(record));
-  u32 thread = segment.warp * 32u + lane_of(record);
+  u32 thread = segment.warp * 32u + lane;
   const u32 *grid = launch->grid, *block = launch->block;
   return Place{site_of(record),
                {segment.block % grid[0], segment.block / grid[0] % grid[1], segment.block / grid[0] / grid[1]},
@@ -101,8 +103,10 @@ static Place place_of_record(Record record) {
 static __attribute__((noinline)) void report_race(const Now& now, Record before, bool before_is_store, Record mine,
                                                   Detail detail, Severity severity) {
   FindingRecord finding = blank_finding(Kind::race, detail, severity);
-  finding.here = place_of_record(mine);
-  finding.other = place_of_record(before);
+  // Of several lanes the first is known: the next one stands for the others, lest a thread seem to race with itself.
+  bool is_first = detail == Detail::race_lanes && lane_of(before) == lane_of(mine);
+  finding.here = place_of_lane(mine, lane_of(mine) + (is_first && (mine & kLanes)));
+  finding.other = place_of_lane(before, lane_of(before) + (is_first && !(mine & kLanes)));
   finding.is_store = now.is_store;
   finding.other_is_store = before_is_store;
   finding.n_bytes = now.n_bytes;
@@ -113,137 +117,14 @@ static __attribute__((noinline)) void report_race(const Now& now, Record before,
 
 static __attribute__((noinline)) void report_uninitialised(const Now& now, Record mine) {
   FindingRecord finding = blank_finding(Kind::uninitialised, Detail::shared, Severity::error);
-  finding.here = place_of_record(mine);
+  finding.here = place_of_lane(mine, lane_of(mine));
   finding.n_bytes = now.n_bytes;
   finding.lanes = now.lanes;
   describe_address(finding, now.address);
   keep(finding);
 }
 
-// ---- Two accesses to one cell -------------------------------------------------------------------------------------
-
-// A barrier lies between, so that nothing more need be asked.
-static inline bool is_long_ago(const Now& now, u32 segment) {
-  if (segment >= now.interval_first) return false;
-  return now.is_shared || segment >= now.block_first;
-}
-
-static bool is_same_block(const Now& now, u32 segment) {
-  return segment >= now.block_first && segment >> kWorkerShift == now.segment >> kWorkerShift;
-}
-
-// Two lanes of the warp that runs, in its current interval.
-static bool are_lanes_ordered(const Now& now, Record before, Record mine) {
-  bool is_one_lane = lane_of(before) == lane_of(mine) && !((before | mine) & kLanes);
-  if (is_one_lane) return true;
-  u32 both = 1u << lane_of(before) | 1u << lane_of(mine);
-  for (u32 number = now.segment; number > segment_of(before);) {
-    const Segment& segment = segment_at(number);
-    if ((segment.sync_mask & both) == both || segment.previous == 0) return true;
-    number = segment.previous;
-  }
-  return false;
-}
-
-enum class Relation { ordered, lanes, warps, blocks };
-
-static __attribute__((noinline)) Relation relation(const Now& now, Record before, Record mine) {
-  u32 segment = segment_of(before);
-  const Segment& earlier = segment_at(segment);
-  bool is_here = is_same_block(now, segment);
-  if (is_here && earlier.warp == now.warp) {
-    return are_lanes_ordered(now, before, mine) ? Relation::ordered : Relation::lanes;
-  }
-  if (is_handed_over(earlier.block, earlier.warp, segment, now.warp, now.interval_first)) return Relation::ordered;
-  return is_here ? Relation::warps : Relation::blocks;
-}
-
-static __attribute__((noinline)) Relation check_pair(const Now& now, Record before, bool before_is_store, Record mine,
-                                                     bool is_same_value) {
-  if (is_long_ago(now, segment_of(before))) return Relation::ordered;
-  Relation found = relation(now, before, mine);
-  if (found == Relation::ordered || (before & mine & kStrong)) return found;
-  Detail detail = found == Relation::lanes ? Detail::race_lanes
-                  : found == Relation::warps ? Detail::race_warps : Detail::race_blocks;
-  Severity severity = is_same_value ? Severity::note
-                      : found == Relation::lanes ? Severity::warning : Severity::error;
-  report_race(now, before, before_is_store, mine, detail, severity);
-  return found;
-}
-
-// Remembers an access beside an earlier one that it is not ordered after.
-static inline void add_record(Record* records, Record* others, u64 cell, Record before, Record mine, Relation found) {
-  if (before & kBlocks) return;
-  if (found == Relation::lanes) {
-    if (segment_of(before) == segment_of(mine)) records[cell] = (before | kLanes) & ~u64(before & ~mine & kStrong);
-    else records[cell] = mine | (before & kPair);
-    return;
-  }
-  if (found == Relation::warps && (before & kPair)) return;
-  others[cell] = mine;
-  records[cell] = (before & ~u64(kPair)) | (found == Relation::blocks ? kBlocks : kPair);
-}
-
-static __attribute__((noinline)) void read_beside(const Now& now, Shadow& shadow, u64 cell, Record mine) {
-  Record before = shadow.reads[cell];
-  u32 segment = segment_of(before);
-  if (before & kBlocks) return;
-  if (!is_same_block(now, segment)) {
-    add_record(shadow.reads, shadow.other_reads, cell, before, mine, Relation::blocks);
-  } else if (segment_at(segment).warp != now.warp) {
-    add_record(shadow.reads, shadow.other_reads, cell, before, mine, Relation::warps);
-  } else if (lane_of(before) != lane_of(mine) || segment != now.segment || ((mine & ~before) & kLanes)) {
-    add_record(shadow.reads, shadow.other_reads, cell, before, mine, Relation::lanes);
-  } else if (!(mine & kStrong)) {
-    shadow.reads[cell] = before & ~u64(kStrong);
-  }
-}
-
-static inline void read_cell(const Now& now, Shadow& shadow, u64 cell, Record mine) {
-  if (shadow.has_writes || now.is_shared) {
-    Record write = shadow.writes[cell];
-    u32 segment = segment_of(write);
-    if (now.is_shared && GP_UNLIKELY(segment < now.block_first)) {
-      report_uninitialised(now, mine);
-    } else if (write && GP_UNLIKELY(!is_long_ago(now, segment) || (write & kBlocks))) {
-      check_pair(now, write, true, mine, false);
-      if (write & (kPair | kBlocks)) check_pair(now, shadow.other_writes[cell], true, mine, false);
-    }
-  }
-  Record read = shadow.reads[cell];
-  if (read == 0 || (is_long_ago(now, segment_of(read)) && !(read & kBlocks))) {
-    shadow.reads[cell] = mine;
-  } else if (!(read & kBlocks) && (!(read & kPair) || !is_same_block(now, segment_of(read)))) {
-    read_beside(now, shadow, cell, mine);
-  }
-}
-
-static inline void write_cell(const Now& now, Shadow& shadow, u64 cell, Record mine, u32 value) {
-  Record before = shadow.writes[cell];
-  Relation found = Relation::ordered;
-  bool is_known = before && !(now.is_shared && segment_of(before) < now.block_first);
-  if (is_known && GP_UNLIKELY(!is_long_ago(now, segment_of(before)) || (before & kBlocks))) {
-    bool is_same_value = shadow.values[cell] == value && !((before | mine) & kStrong);
-    found = check_pair(now, before, true, mine, is_same_value);
-    if (before & (kPair | kBlocks)) {
-      Relation other = check_pair(now, shadow.other_writes[cell], true, mine, is_same_value);
-      if (found == Relation::ordered) found = other;
-    }
-  }
-  if (shadow.has_reads) {
-    Record read = shadow.reads[cell];
-    if (read && !(now.is_shared && segment_of(read) < now.block_first)) {
-      if (!is_long_ago(now, segment_of(read)) || (read & kBlocks)) {
-        check_pair(now, read, false, mine, false);
-        if (read & (kPair | kBlocks)) check_pair(now, shadow.other_reads[cell], false, mine, false);
-      }
-    }
-    if (read) shadow.reads[cell] = 0;
-  }
-  if (found == Relation::ordered) shadow.writes[cell] = mine;
-  else add_record(shadow.writes, shadow.other_writes, cell, before, mine, found);
-  shadow.values[cell] = value;
-}
+#include "race_cells.h"
 
 // ---- Requests -----------------------------------------------------------------------------------------------------
 
@@ -271,24 +152,26 @@ static u64 name_of_place(u64 address, bool is_shared) {
 
 static void note_strong(Warp& warp, const Request& request, bool is_release, bool is_acquire) {
   bool is_shared = tag_is_shared(request.tag);
+  bool is_wide = tag_access(request.tag) != kAtomic || tag_scope(request.tag) > 0;
   u32 segment = segment_now(warp);
-  u64 previous = 0;
-  for (u32 i = 0; i < request.n; i++) {
-    if (i && request.address[i] == previous) continue;
-    previous = request.address[i];
-    u64 place = name_of_place(previous, is_shared);
-    if (is_release) note_release(place, state.block, warp.number, state.interval_first);
-    if (is_acquire) note_acquire(place, warp.number, segment);
+  for (u32 i = 0; i < request.n;) {
+    u64 address = request.address[i];
+    u32 lanes = 0;
+    for (; i < request.n && request.address[i] == address; i++) lanes |= 1u << request.lane[i];
+    StrongAccess access{name_of_place(address, is_shared), state.block, warp.number, segment, lanes,
+                        state.interval_first, is_wide};
+    if (is_release) note_release(access);
+    if (is_acquire) note_acquire(access);
   }
 }
 
 // Loads of one cell a lane, all in one memory: what nearly every request is.
 template <bool kIsShared>
 static void read_lanes(Now& now, const Request& request, Shadow& shadow, u64 base, Record base_record) {
-  const Record* writes = shadow.writes;
-  Record* reads = shadow.reads;
+  const Record* writes = shadow.writes.first;
+  Record* reads = shadow.reads.first;
   u32 shift = shadow.shift, block_first = now.block_first, interval_first = now.interval_first;
-  bool has_writes = kIsShared || shadow.has_writes;
+  bool has_writes = kIsShared || shadow.has_writes, has_atomics = shadow.has_atomics;
   shadow.has_reads = true;
   for (u32 i = 0; i < request.n;) {
     u64 address = request.address[i];
@@ -297,21 +180,23 @@ static void read_lanes(Now& now, const Request& request, Shadow& shadow, u64 bas
     Record mine = base_record | u64(request.lane[i]) << kLaneShift | (next > i + 1 ? kLanes : 0);
     i = next;
     u64 cell = (address - base) >> shift;
+    bool is_slow = has_atomics;
     if (has_writes) {
       Record write = writes[cell];
       u32 segment = segment_of(write);
-      bool is_settled = segment < interval_first && segment >= block_first && !(write & kBlocks);
-      if (GP_UNLIKELY(!is_settled && (kIsShared || write))) {
-        now.address = address;
-        read_cell(now, shadow, cell, mine);
-        continue;
-      }
+      bool is_settled = segment < interval_first && segment >= block_first && (write & kSecond) != kOfBlocks;
+      is_slow |= !is_settled && (kIsShared || write);
+    }
+    if (GP_UNLIKELY(is_slow)) {
+      now.address = address;
+      read_cell(now, shadow, cell, mine);
+      continue;
     }
     Record read = reads[cell];
     u32 segment = segment_of(read);
-    bool is_old = segment < interval_first && (kIsShared || segment >= block_first) && !(read & kBlocks);
+    bool is_old = segment < interval_first && (kIsShared || segment >= block_first) && (read & kSecond) != kOfBlocks;
     if (read == 0 || is_old) reads[cell] = mine;
-    else if (!(read & kBlocks) && (!(read & kPair) || !is_same_block(now, segment))) read_beside(now, shadow, cell, mine);
+    else if (!speaks_for_all(now, read)) remember_read(now, shadow.reads, cell, mine);
   }
 }
 
@@ -343,23 +228,19 @@ static void check_lanes(Now& now, const Request& request, Record base_record) {
       shadow = &shadow_of(address, now.is_shared, base);
       shadow_slot = slot;
       if (GP_UNLIKELY(log2 < shadow->shift)) refine(*shadow, log2);
-      if (now.is_store) shadow->has_writes = true;
-      if (!now.is_store) shadow->has_reads = true;
+      if (is_atomic) shadow->has_atomics = true;
+      else if (now.is_store) shadow->has_writes = true;
+      else shadow->has_reads = true;
     }
     now.address = address;
     u64 cell = (address - base) >> shadow->shift;
     u64 last = (address - base + now.n_bytes - 1) >> shadow->shift;
     Record mine = base_record | u64(request.lane[i]) << kLaneShift | flags;
-    if (now.is_store) {
-      u32 value = is_atomic ? 0 : u32(request.value[i]) ^ u32(request.value[i] >> 32) * 0x9e3779b1u;
-      for (; cell <= last; cell++) {
-        if (is_atomic && now.is_shared && segment_of(shadow->writes[cell]) < now.block_first) {
-          report_uninitialised(now, mine);
-        }
-        write_cell(now, *shadow, cell, mine, value);
-      }
-    } else {
-      for (; cell <= last; cell++) read_cell(now, *shadow, cell, mine);
+    u32 value = u32(request.value[i]) ^ u32(request.value[i] >> 32) * 0x9e3779b1u;
+    for (; cell <= last; cell++) {
+      if (is_atomic) update_cell(now, *shadow, cell, mine);
+      else if (now.is_store) write_cell(now, *shadow, cell, mine, value);
+      else read_cell(now, *shadow, cell, mine);
     }
     i = next;
   }
@@ -368,7 +249,7 @@ static void check_lanes(Now& now, const Request& request, Record base_record) {
 static void check_unlocked(Warp& warp, const Request& request) {
   Access access = tag_access(request.tag);
   if (access == kFence) {
-    note_fence(state.next);
+    note_fence(state.next, tag_scope(request.tag) > 0);
     end_segment(warp, 0);
     return;
   }
@@ -377,9 +258,11 @@ static void check_unlocked(Warp& warp, const Request& request) {
   // What is acquired counts from here on; what is released is what came before.
   if (is_strong && (access == kAtomic || access == kLoad)) note_strong(warp, request, false, true);
   u32 segment = segment_now(warp);
-  Now now{segment, warp.number, state.block_first, state.interval_first, tag_is_shared(request.tag), is_store, 0,
+  Now now{segment, warp.number, state.block, state.block_first, state.interval_first, tag_is_shared(request.tag), is_store, 0,
           1u << tag_width_log2(request.tag), request.n};
-  check_lanes(now, request, make_record(segment, request.site, 0, is_strong ? kStrong : 0));
+  bool is_narrow = access == kAtomic && tag_scope(request.tag) == 0 && !now.is_shared;
+  u32 flags = (is_strong ? kStrong : 0) | (is_narrow ? kNarrow : 0);
+  check_lanes(now, request, make_record(segment, request.site, 0, flags));
   if (is_strong && (access == kAtomic || access == kStore)) note_strong(warp, request, true, false);
 }
 
