@@ -82,6 +82,11 @@ class Diagnosis:
     text: str
 
 
+OTHER_ACCESS = "the other access"
+OTHER_CALL = "the other call"
+"""Remarks that only say where: they belong to their fault, and mean nothing without it."""
+
+
 @dataclass(frozen=True)
 class Remark:
     """Something that was noticed and decides nothing: a warning, or a note."""

@@ -9,7 +9,6 @@ class Outcome(StrEnum):
     """What became of a check. The order is the precedence: of several that apply, the first one wins."""
 
     GRADER_FAULT = "GRADER_FAULT"
-    NOT_STARTED = "NOT_STARTED"
     COMPILE_FAILED = "COMPILE_FAILED"
     WRONG_SIGNATURE = "WRONG_SIGNATURE"
     RAISED = "RAISED"
@@ -27,6 +26,8 @@ class Outcome(StrEnum):
     MUTATED_INPUT = "MUTATED_INPUT"
     BANNED_CALL = "BANNED_CALL"
     WRONG_VALUES = "WRONG_VALUES"
+    # Where one of several functions is still to be written, what is wrong with the others comes first.
+    NOT_STARTED = "NOT_STARTED"
     TOO_MUCH_WORK = "TOO_MUCH_WORK"
     INVALID = "INVALID"
     TOO_SLOW = "TOO_SLOW"

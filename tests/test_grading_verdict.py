@@ -307,7 +307,9 @@ def test_operation_that_was_not_timed() -> None:
     assert verdict([result(), work()], timings=(timed(0.5, op="add"),), why_no_speed=why).outcome is Outcome.TOO_SLOW
 
 
-@pytest.mark.parametrize("card", [CardState(is_spoiled=True, throttling=("power brake",)), CardState(strangers=("process 7 (python3)",))])
+@pytest.mark.parametrize(
+    "card", [CardState(is_spoiled=True, throttling=("power brake",)), CardState(strangers=("process 7 (python3)",))]
+)
 def test_spoilt_card_spoils_every_figure(card: CardState) -> None:
     """A card that slowed down in one operation leaves none to judge, and the reason names that operation's case."""
     spoilt = timed(0.97, op="total", card=card)

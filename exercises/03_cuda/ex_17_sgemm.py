@@ -33,6 +33,7 @@ from gpuprep.cuda import RawModule
 
 _module = RawModule(code=Path(__file__).with_suffix(".cu").read_text(encoding="utf-8"))
 
+
 def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a @ b, [M, K] times [K, N], in float32."""
     # TODO 5: allocate the output, choose a grid and a block, launch sgemm_kernel with its arguments.

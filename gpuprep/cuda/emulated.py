@@ -229,6 +229,11 @@ class _Run:
 
     def _extent(self, name: str, tensor: torch.Tensor) -> Extent:
         """What a kernel may touch of a storage: the tensor's logical elements."""
+        if tensor.numel() == 0:
+            # Torch says that an empty tensor lies at address 0; a kernel gets its storage's all the same.
+            storage = tensor.untyped_storage()
+            base = storage.data_ptr() + int(tensor.storage_offset()) * tensor.element_size()
+            return Extent(name, base, tensor.shape, tensor.stride(), tensor.element_size(), storage.data_ptr())
         extent = extent_of(name, tensor)
         limits = self._recording.limits(extent) if self._recording else ()
         # No view of an input reaches further than the input.
@@ -263,7 +268,8 @@ class _Run:
 
 def _tell(findings: Sequence[Finding]) -> None:
     """What a launch by hand comes to."""
-    for finding in findings:
+    # What ended the kernel, or a barrier that some missed, explains the races beside it.
+    for finding in sorted(findings, key=lambda finding: finding.kind in _GOES_ON):
         if finding.severity == "error":
             raise KernelFaultError(finding)
     for finding in findings:

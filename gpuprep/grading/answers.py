@@ -113,7 +113,7 @@ def raised(asked: Asked, answer: Answer) -> CaseResult:
     where = asked.line(answer["line"], answer["path"])
     what = said(answer)
     if answer["is_not_implemented"]:
-        return asked.failed(Outcome.NOT_STARTED, "NotImplementedError: a TODO is still open", where=where)
+        return asked.failed(Outcome.NOT_STARTED, _still_open(answer), where=where)
     if answer["lacks_back_end"]:
         return asked.failed(Outcome.SKIPPED, what, where=where)
     if answer["needs_device"]:
@@ -123,6 +123,10 @@ def raised(asked: Asked, answer: Answer) -> CaseResult:
     if answer["is_syntax"]:
         return asked.failed(Outcome.COMPILE_FAILED, what, where=where)
     return asked.failed(Outcome.RAISED, what, where=where)
+
+
+def _still_open(answer: Answer) -> str:
+    return ": ".join(filter(None, ("a TODO is still open", str(answer["message"]))))
 
 
 def said(answer: Answer) -> str:

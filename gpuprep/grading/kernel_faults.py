@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.counters import findings
-from gpuprep.model import CaseResult, Diagnosis, Outcome, Remark
+from gpuprep.model import OTHER_ACCESS, OTHER_CALL, CaseResult, Diagnosis, Outcome, Remark
 
 if TYPE_CHECKING:
     from gpuprep.grading.answers import Answer, Asked
@@ -71,8 +71,8 @@ _IN_CUDA = {
         "Shared memory holds whatever the last block left there. Write every element before it is read, the tile's "
         "ragged edge and its halo too, and put a __syncthreads() in between.",
     ),
-    findings.ASSERT: Diagnosis("assert", "The kernel's own assert or __trap() stopped it: its condition is false."),
-    findings.TRAP: Diagnosis("assert", "The kernel's own assert or __trap() stopped it: its condition is false."),
+    findings.ASSERT: Diagnosis("assert", "The condition that is shown must hold, and is false for this input."),
+    findings.TRAP: Diagnosis("assert", "The kernel stopped itself with __trap()."),
     findings.DEADLOCK: Diagnosis(
         "deadlock",
         "Threads wait for something that nobody will do any more: another block's flag, a lock that a lane of the same "
@@ -129,6 +129,8 @@ def _is_cuda(finding: Mapping[str, Any]) -> bool:
 
 
 def _other(asked: Asked, finding: Mapping[str, Any]) -> tuple[Remark, ...]:
-    """The other line of a race."""
+    """The other line of a race, or of a barrier that only some threads reach."""
     other = asked.line(int(finding["other_line"]), str(finding["path"]))
-    return () if other is None or other.line == finding["line"] else (Remark("the other access", other),)
+    if other is None or other.line == finding["line"]:
+        return ()
+    return (Remark(OTHER_CALL if finding["kind"] == findings.BAD_SYNC else OTHER_ACCESS, other),)

@@ -52,8 +52,9 @@ def _tier_lines(report: Report, tier: TierResult) -> list[str]:
     if tier.outcome is Outcome.SKIPPED:
         return [f"not graded: {tier.reason}"]
     lines = {Tier.CORRECT: _correct_lines, Tier.WORK: _work_lines, Tier.SPEED: _speed_lines}[tier.tier](report)
-    culprit = report.first_failure
-    if tier.tier is Tier.WORK and tier.outcome.is_failure and culprit and culprit.case.tier is not Tier.WORK:
+    counted_cases = (result for result in report.cases if result.case.tier is Tier.WORK)
+    culprit = next((result for result in counted_cases if result.outcome is tier.outcome), None)
+    if tier.tier is Tier.WORK and culprit and tier.outcome.is_failure and tier.outcome is not report.outcome:
         lines.insert(0, f"{tier.outcome} in case {culprit.case.name}")
     if tier.evidence and lines:
         lines[-1] += f", {tier.evidence}"
@@ -141,7 +142,9 @@ def _work_parts(result: CaseResult) -> list[str]:
     parts.append(counted(work.launches, "launch"))
     n_sectors = work.sectors_loaded + work.sectors_stored
     if n_sectors:
-        parts.append(f"sectors {work.bytes_moved / (n_sectors * SECTOR_BYTES):.0%} used")
+        # Lanes that load the same word share its sector: then more bytes arrive than are moved.
+        used = min(1.0, work.bytes_moved / (n_sectors * SECTOR_BYTES))
+        parts.append(f"sectors {used:.0%} used")
     return [*parts, *_warp_parts(work)]
 
 

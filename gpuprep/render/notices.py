@@ -49,7 +49,9 @@ def welcome_page(result: InitResult, curriculum: Curriculum, *, target: str = ""
     rows.append([("files", "quiet"), told or "nothing to change"])
     page.table(rows, "<<")
     page.blank()
-    page.prose("Each exercise is one file: read the task at its top, write the code, check it.")
+    page.prose(
+        "Each exercise is a file, in CUDA C with a `.cu` beside it: read the task at its top, write the code, check it."
+    )
     commands: list[list[Part]] = [
         [("gpuprep next", "command"), "what to do now, and in which file"],
         [("gpuprep check", "command"), "grade it: right? how much work? how fast?"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from gpuprep.exercise import Exercise
-from gpuprep.model import CaseResult, Outcome, Remark, Report, SourceLine
+from gpuprep.model import OTHER_ACCESS, OTHER_CALL, CaseResult, Outcome, Remark, Report, SourceLine
 from gpuprep.render.figures import amount, counted_figure, paragraphs, wanted
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part, clean, counted, grouped
 from gpuprep.render.marks import mark
@@ -19,7 +19,7 @@ MAX_PRINTED_WIDTH = 200
 """Characters of each: enough for a traceback's longest line, not for a tensor printed in one."""
 
 NOT_STARTED_TEXT = (
-    "Nothing to grade yet: the file is still the stub. Open it, read the task at its top, and fill in the TODOs."
+    "Nothing to grade yet: this is still the stub. Read the task at the top of the `.py`, and fill in the TODOs."
 )
 
 _LABEL_WIDTH = 9
@@ -96,7 +96,7 @@ def _problem(page: Page, report: Report, display: Display) -> None:
     if report.outcome.is_pass:
         return
     page.blank()
-    if report.outcome is Outcome.NOT_STARTED:
+    if report.outcome is Outcome.NOT_STARTED and not report.first_failure:
         page.prose(NOT_STARTED_TEXT)
         return
     failure = report.first_failure
@@ -202,7 +202,8 @@ def _measured(page: Page, report: Report) -> None:
 def _noticed(page: Page, report: Report, display: Display) -> None:
     """What decides nothing and is worth knowing all the same, once each."""
     failure = report.first_failure
-    told = [remark for result in report.cases if result is not failure for remark in result.remarks]
+    others = [result for result in report.cases if result is not failure]
+    told = [remark for result in others for remark in result.remarks if remark.text not in (OTHER_ACCESS, OTHER_CALL)]
     unique = {
         (remark.where or remark.text): remark for remark in told if failure is None or remark not in failure.remarks
     }

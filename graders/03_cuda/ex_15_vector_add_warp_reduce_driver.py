@@ -12,14 +12,16 @@ def drive(module, *args):
     """
     *tensors, op = args
     if op == "torch_op":
-        return _through_torch(*tensors)
+        return _through_torch(module, *tensors)
     return getattr(module, op)(*tensors)
 
 
-def _through_torch(x, y):
+def _through_torch(module, x, y):
     operator = getattr(torch.ops.gpuprep_ex15, "add", None)
     if operator is None:
-        raise RuntimeError("no operator gpuprep_ex15::add is registered: see torch.library in the task")
+        # What add itself lacks is to be told first.
+        module.add(x, y)
+        raise NotImplementedError("no operator gpuprep_ex15::add is registered, see torch.library")
     schema = operator.default._schema  # noqa: SLF001  it has no public name
     if [str(argument.type) for argument in schema.arguments] != ["Tensor", "Tensor"] or schema.is_mutable:
         raise RuntimeError(f"the schema must be (Tensor x, Tensor y) -> Tensor, it is {schema}")

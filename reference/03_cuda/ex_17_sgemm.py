@@ -33,6 +33,7 @@ from gpuprep.cuda import RawModule
 
 _module = RawModule(code=Path(__file__).with_suffix(".cu").read_text(encoding="utf-8"))
 
+
 # BEGIN SOLUTION
 _TILE = 128
 _N_THREADS = 256
@@ -50,7 +51,7 @@ def matmul(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     (M, K), N = a.shape, b.shape[1]
     out = torch.empty((M, N), dtype=a.dtype, device=a.device)
     grid = (-(-N // _TILE), -(-M // _TILE))
-    # The kernel takes 32-bit ints, and a Python int would arrive as 64 bits.
+    # The kernel takes 32-bit ints. CuPy by itself passes a Python int as 64 bits.
     sizes = (np.int32(M), np.int32(N), np.int32(K))
     _module.get_function("sgemm_kernel")(grid, (_N_THREADS,), (a, b, out, *sizes))
     return out

@@ -33,6 +33,7 @@ from gpuprep.cuda import RawModule
 
 _module = RawModule(code=Path(__file__).with_suffix(".cu").read_text(encoding="utf-8"))
 
+
 # BEGIN SOLUTION
 _TILE_M, _TILE_N, _TILE_K = 128, 256, 64
 _N_THREADS = 256

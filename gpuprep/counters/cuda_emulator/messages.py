@@ -156,7 +156,7 @@ def _message(kind: str, detail: str, record: Any, context: Context, tensor: str,
         ASSERT: f"{who} fails assert({text})",
         STACK_OVERFLOW: f"{who} overflows its stack: too deep a recursion, or too large a local array",
         DIVISION_BY_ZERO: f"{who} divides an integer by zero; a GPU would return a meaningless number",
-        ENDLESS_LOOP: f"{who} was still in this loop after {record.index / 1e6:g} s: it may never end",
+        ENDLESS_LOOP: f"{who} was still in this loop after {record.index / 1e6:.1f} s: it may never end",
         TRAP: f"{who} calls __trap()",
     }.get(kind, f"{who} crashed (signal {record.index})")
 
@@ -216,11 +216,23 @@ def _race(detail: str, record: Any, context: Context, tensor: str, index: int) -
     return f"{first}, {second}: {lack}"
 
 
+def _lanes(mask: int) -> str:
+    """`lane 3`, or `lanes 0, 16-31`."""
+    runs: list[list[int]] = []
+    for lane in (lane for lane in range(32) if mask >> lane & 1):
+        if runs and runs[-1][1] == lane - 1:
+            runs[-1][1] = lane
+        else:
+            runs.append([lane, lane])
+    ranges = ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
+    return f"lane {ranges}" if mask & (mask - 1) == 0 else f"lanes {ranges}"
+
+
 def _synchronisation(detail: str, record: Any, context: Context) -> str:
     who, other = _where(record.here), _where(record.other)
     other_line = context.line(record.other.site)
     call = _COLLECTIVES[record.index] if 0 <= record.index < len(_COLLECTIVES) else "a collective"
-    lanes = ", ".join(str(lane) for lane in range(32) if record.lanes >> lane & 1)
+    lanes = _lanes(record.lanes)
     if detail == "barrier_sites":
         return f"{who} waits at this __syncthreads while {other} waits at the one on line {other_line}"
     if detail == "barrier_left":
@@ -228,12 +240,12 @@ def _synchronisation(detail: str, record: Any, context: Context) -> str:
     if detail == "collective_self":
         return f"{who} calls {call} with mask {record.lanes:#010x}, which doesn't name its own lane"
     if detail == "collective_left":
-        return f"{who} calls {call} with a mask that names lanes {lanes}, which have returned"
+        return f"{who} calls {call} with a mask that names {lanes}, which returned before"
     if detail == "collective_other":
-        return f"{who} calls {call} for lanes {lanes} too, and {other} is at another call or mask, on line {other_line}"
+        return f"{who} calls {call} for {lanes} too, and {other} is at another call or mask, on line {other_line}"
     if detail == "collective_never":
         return (
-            f"{who} waits in {call} for lanes {lanes}, and {other} waits at the __syncthreads on line {other_line}: "
+            f"{who} waits in {call} for {lanes}, and {other} waits at the __syncthreads on line {other_line}: "
             "neither goes on"
         )
     return f"{who}: {record.text.decode('utf-8', 'replace')}"

@@ -33,6 +33,8 @@ DEVICE_FLAGS = (
     *("-fno-tree-sra", "-fno-ipa-sra"),
     # Code stays in the order of the source, so that lanes meet again where a GPU's would.
     *("-fno-reorder-blocks", "-fno-reorder-functions", "-fno-thread-jumps", "-fno-crossjumping"),
+    # A store stays on its line and in its loop, so that a race names what the learner wrote.
+    *("-fno-move-loop-stores", "-fno-tree-sink"),
     # Fixed stack pointers within a function: hooks tell calls by them.
     *("-fomit-frame-pointer", "-maccumulate-outgoing-args"),
     *("-fno-extern-tls-init", "-fno-threadsafe-statics", "-fno-asynchronous-unwind-tables"),

@@ -2,7 +2,6 @@
 # Larger launches: 32 warps that share one copy of v, parts of columns that meet by atomics in device memory.
 
 from pathlib import Path
-from types import SimpleNamespace as SMLimits
 
 import numpy as np
 import torch

@@ -2,7 +2,6 @@
 # A calculator that divides nothing: it moves blocks in, one after the other, until the next one finds no room.
 
 from pathlib import Path
-from types import SimpleNamespace as SMLimits
 
 import numpy as np
 import torch

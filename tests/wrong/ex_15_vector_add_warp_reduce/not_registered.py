@@ -1,4 +1,4 @@
-# expect: RAISED
+# expect: NOT_STARTED
 # add is a function and nothing more: torch.ops.gpuprep_ex15.add does not exist.
 
 from pathlib import Path

@@ -41,7 +41,8 @@ unsigned gp_active_mask();  // lanes of the warp that have not returned
 unsigned gp_lane();         // 0…31
 
 // Checks bounds and alignment, counts one atomic access and orders it for the race detector; the caller then performs
-// the operation untracked. scope: 0 block, 1 device, 2 system.
+// the operation untracked. scope: 0 block, 1 device, 2 system;
+// 4 more for a compare-and-swap.
 void gp_atomic(const volatile void* address, unsigned n_bytes, int scope);
 void gp_fence(int scope);  // 0 __threadfence_block, 1 __threadfence, 2 __threadfence_system
 

@@ -148,4 +148,21 @@ bool is_handed_over(Record before, const Taker& to) {
   return false;
 }
 
+bool is_taken_up(Record atomic, u64 place, const Taker& to) {
+  if (releases.size <= 1) return false;
+  u32 block = segment_at(segment_of(atomic)).block;
+  const Acquires& list = *acquires;
+  for (u32 i = 0; i < list.n; i++) {
+    const Acquire& acquire = list.items[i];
+    if (acquire.by.place != place || !is_after(to, acquire.by)) continue;
+    for (u32 number = last_release_of(place, block); number; number = releases[number].previous) {
+      const Release& release = releases[number];
+      bool is_this = release.by.place == place && release.by.block == block &&
+                     release.by.segment == segment_of(atomic) && (release.by.lanes >> lane_of(atomic) & 1);
+      if (is_this && release.position <= acquire.position) return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace gp

@@ -37,5 +37,7 @@ struct Taker {
   u32 block, warp, segment, lane, interval_first;
 };
 bool is_handed_over(Record before, const Taker& to);
+// The same of an atomic that released itself: the lane comes after an atomic on the same place that saw it.
+bool is_taken_up(Record atomic, u64 place, const Taker& to);
 
 }  // namespace gp

@@ -56,11 +56,28 @@ static u32 flag_of(Near found) {
 
 // ---- Against what is there ----------------------------------------------------------------------------------------
 
+// `old = *p; do { … atomicCAS(p, …) } while (…)`: what such a load read is only a guess, which the atomic checks.
+static inline void set_guess(u64 site) { guess_sites[(site - kTextBase) >> 6 & 0xffff] |= 1ull << (site & 63); }
+static inline bool is_guess(Record load) {
+  u64 site = site_of(load);
+  return guess_sites[(site - kTextBase) >> 6 & 0xffff] >> (site & 63) & 1;
+}
+
+// A load of the same lane before its compare-and-swap.
+static void note_guess(const Now& now, Record load, Record mine) {
+  if (load == 0 || !is_same_block(now, segment_of(load)) || segment_at(segment_of(load)).warp != now.warp) return;
+  if (lane_of(load) == lane_of(mine) || (load & kLanes)) set_guess(site_of(load));
+}
+
 static void check_record(const Now& now, Record before, Near found, bool before_is_store, Record mine,
-                         bool is_same_value) {
+                         bool is_same_value, bool before_is_volatile) {
   if (found == Near::settled || found == Near::lane) return;
   bool is_too_narrow = found == Near::elsewhere && ((before | mine) & kNarrow);
-  if ((before & mine & kStrong) && !is_too_narrow) return;
+  // Lanes of a warp that rely on volatile alone run in lockstep only by chance.
+  bool are_both_volatile = now.is_volatile && before_is_volatile;
+  if ((before & mine & kStrong) && !is_too_narrow && !(are_both_volatile && found == Near::warp)) return;
+  if (!before_is_store && (mine & kStrong) && is_guess(before)) return;
+  if (!now.is_store && (before & kStrong) && is_guess(mine)) return;
   Detail detail = found == Near::warp ? Detail::race_lanes
                   : found == Near::block ? Detail::race_warps : Detail::race_blocks;
   Severity severity = is_same_value ? Severity::note
@@ -68,13 +85,23 @@ static void check_record(const Now& now, Record before, Near found, bool before_
   report_race(now, before, before_is_store, mine, detail, severity);
 }
 
+// The last block's reset of the counter that told it to be the last: all atomics on it came before its own.
+static Near near_atomic(const Now& now, Record before, Record mine) {
+  Near found = near(now, before, mine);
+  if (found != Near::elsewhere || (before & kNarrow)) return found;
+  Taker to{now.block, now.warp, now.segment, lane_of(mine), now.interval_first};
+  return is_taken_up(before, name_of_place(now.address, now.is_shared), to) ? Near::settled : found;
+}
+
 static __attribute__((noinline)) void check_cell(const Now& now, const Cells& cells, u64 cell, bool before_is_store,
-                                                 Record mine) {
+                                                 Record mine, bool are_atomics = false) {
+  auto check = [&](Record before) {
+    Near found = are_atomics ? near_atomic(now, before, mine) : near(now, before, mine);
+    check_record(now, before, found, before_is_store, mine, false, !are_atomics && (before & kStrong));
+  };
   Record first = cells.first[cell];
-  check_record(now, first, near(now, first, mine), before_is_store, mine, false);
-  if (!(first & kSecond)) return;
-  Record second = cells.second[cell];
-  check_record(now, second, near(now, second, mine), before_is_store, mine, false);
+  check(first);
+  if (first & kSecond) check(cells.second[cell]);
 }
 
 // ---- Beside what is there -----------------------------------------------------------------------------------------
@@ -150,9 +177,11 @@ static inline bool is_written(const Now& now, const Shadow& shadow, u64 cell) {
 
 static inline void read_cell(const Now& now, Shadow& shadow, u64 cell, Record mine) {
   if (now.is_shared && GP_UNLIKELY(!is_written(now, shadow, cell))) report_uninitialised(now, mine);
-  if (shadow.has_writes && !is_settled(now, shadow.writes.first[cell])) check_cell(now, shadow.writes, cell, true, mine);
+  if (shadow.has_writes && !is_settled(now, shadow.writes.first[cell])) {
+    check_cell(now, shadow.writes, cell, true, mine);
+  }
   if (shadow.has_atomics && !is_settled(now, shadow.atomics.first[cell])) {
-    check_cell(now, shadow.atomics, cell, true, mine);
+    check_cell(now, shadow.atomics, cell, true, mine, true);
   }
   Record read = shadow.reads.first[cell];
   if (is_settled(now, read)) shadow.reads.first[cell] = mine;
@@ -162,10 +191,10 @@ static inline void read_cell(const Now& now, Shadow& shadow, u64 cell, Record mi
 static __attribute__((noinline)) void write_beside(const Now& now, Cells& writes, u64 cell, Record mine, u32 value) {
   Record first = writes.first[cell], second = writes.second[cell];
   Near first_near = near(now, first, mine), second_near = Near::settled;
-  check_record(now, first, first_near, true, mine, writes.value[cell] == value);
+  check_record(now, first, first_near, true, mine, writes.value[cell] == value, first & kStrong);
   if (first & kSecond) {
     second_near = near(now, second, mine);
-    check_record(now, second, second_near, true, mine, writes.second_value[cell] == value);
+    check_record(now, second, second_near, true, mine, writes.second_value[cell] == value, second & kStrong);
   }
   remember(writes, cell, mine, value, first_near, second_near);
 }
@@ -173,7 +202,7 @@ static __attribute__((noinline)) void write_beside(const Now& now, Cells& writes
 static inline void write_cell(const Now& now, Shadow& shadow, u64 cell, Record mine, u32 value) {
   if (shadow.has_reads && !is_settled(now, shadow.reads.first[cell])) check_cell(now, shadow.reads, cell, false, mine);
   if (shadow.has_atomics && !is_settled(now, shadow.atomics.first[cell])) {
-    check_cell(now, shadow.atomics, cell, true, mine);
+    check_cell(now, shadow.atomics, cell, true, mine, true);
   }
   if (is_settled(now, shadow.writes.first[cell])) {
     shadow.writes.first[cell] = mine;
@@ -184,8 +213,15 @@ static inline void write_cell(const Now& now, Shadow& shadow, u64 cell, Record m
 }
 
 static inline void update_cell(const Now& now, Shadow& shadow, u64 cell, Record mine) {
+  if (now.is_swap) {
+    Record read = shadow.reads.first[cell];
+    note_guess(now, read, mine);
+    if (read & kSecond) note_guess(now, shadow.reads.second[cell], mine);
+  }
   if (now.is_shared && GP_UNLIKELY(!is_written(now, shadow, cell))) report_uninitialised(now, mine);
-  if (shadow.has_writes && !is_settled(now, shadow.writes.first[cell])) check_cell(now, shadow.writes, cell, true, mine);
+  if (shadow.has_writes && !is_settled(now, shadow.writes.first[cell])) {
+    check_cell(now, shadow.writes, cell, true, mine);
+  }
   if (shadow.has_reads && !is_settled(now, shadow.reads.first[cell])) check_cell(now, shadow.reads, cell, false, mine);
   Record first = shadow.atomics.first[cell];
   if (is_settled(now, first)) {
@@ -194,7 +230,7 @@ static inline void update_cell(const Now& now, Shadow& shadow, u64 cell, Record 
   }
   Record second = shadow.atomics.second[cell];
   Near first_near = near(now, first, mine), second_near = first & kSecond ? near(now, second, mine) : Near::settled;
-  check_record(now, first, first_near, true, mine, false);
-  if (first & kSecond) check_record(now, second, second_near, true, mine, false);
+  check_record(now, first, first_near, true, mine, false, false);
+  if (first & kSecond) check_record(now, second, second_near, true, mine, false, false);
   remember(shadow.atomics, cell, mine, 0, first_near, second_near);
 }

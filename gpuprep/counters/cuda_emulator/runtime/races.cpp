@@ -17,6 +17,8 @@ struct Now {
   u32 block_first, interval_first;
   bool is_shared;
   bool is_store;
+  bool is_volatile;
+  bool is_swap;  // compare-and-swap
   u64 address;
   u32 n_bytes;
   u32 lanes;
@@ -35,12 +37,13 @@ static Shadow storage_shadows[kMaxSlots];
 static Shadow object_shadow;
 static u64 objects_low;
 static u32 lock_word;
+static u64 guess_sites[1 << 16];  // a bit a site: loads that a compare-and-swap of the same lane checks
 
 void prepare_races() {
   segments_of_worker = static_cast<Table<Segment>*>(reserve((kNone >> kWorkerShift) * sizeof(Table<Segment>)));
   for (u32 i = 0; i < n_slots; i++) {
     Shadow& shadow = storage_shadows[slots[i].storage];
-    if (!shadow.writes) open_shadow(shadow, slots[i].n_bytes, 2);
+    if (!shadow.writes.first) open_shadow(shadow, slots[i].n_bytes, 2);
   }
   if (launch->n_objects) {
     const ObjectSpec& last = objects[launch->n_objects - 1];
@@ -123,6 +126,8 @@ static __attribute__((noinline)) void report_uninitialised(const Now& now, Recor
   describe_address(finding, now.address);
   keep(finding);
 }
+
+static u64 name_of_place(u64 address, bool is_shared);
 
 #include "race_cells.h"
 
@@ -258,8 +263,8 @@ static void check_unlocked(Warp& warp, const Request& request) {
   // What is acquired counts from here on; what is released is what came before.
   if (is_strong && (access == kAtomic || access == kLoad)) note_strong(warp, request, false, true);
   u32 segment = segment_now(warp);
-  Now now{segment, warp.number, state.block, state.block_first, state.interval_first, tag_is_shared(request.tag), is_store, 0,
-          1u << tag_width_log2(request.tag), request.n};
+  Now now{segment, warp.number, state.block, state.block_first, state.interval_first, tag_is_shared(request.tag),
+          is_store, is_strong && access != kAtomic, tag_is_swap(request.tag), 0, 1u << tag_width_log2(request.tag), request.n};
   bool is_narrow = access == kAtomic && tag_scope(request.tag) == 0 && !now.is_shared;
   u32 flags = (is_strong ? kStrong : 0) | (is_narrow ? kNarrow : 0);
   check_lanes(now, request, make_record(segment, request.site, 0, flags));

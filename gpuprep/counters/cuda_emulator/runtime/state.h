@@ -23,7 +23,7 @@ constexpr unsigned kTraceWords = 3 * kTraceEntries + 8;
 constexpr unsigned kAddressBits = 48;
 constexpr u64 kAddressMask = (1ull << kAddressBits) - 1;
 
-// tag: bits 0-2 log2 of the width, 3-5 access, 6 shared, 7 volatile or atomic, 8-9 scope
+// tag: bits 0-2 log2 of the width, 3-5 access, 6 shared, 7 volatile or atomic, 8-9 scope, 10 compare-and-swap
 constexpr u32 tag_of(u32 width_log2, u32 access, u32 space, u32 is_strong = 0, u32 scope = 0) {
   return width_log2 | access << 3 | space << 6 | is_strong << 7 | scope << 8;
 }
@@ -32,6 +32,7 @@ inline Access tag_access(u32 tag) { return Access(tag >> 3 & 7); }
 inline bool tag_is_shared(u32 tag) { return tag >> 6 & 1; }
 inline bool tag_is_strong(u32 tag) { return tag >> 7 & 1; }
 inline u32 tag_scope(u32 tag) { return tag >> 8 & 3; }
+inline bool tag_is_swap(u32 tag) { return tag >> 10 & 1; }
 
 // ---- Lanes --------------------------------------------------------------------------------------------------------
 

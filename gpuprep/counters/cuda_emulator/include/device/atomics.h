@@ -6,6 +6,7 @@
 
 namespace gp_internal {
 enum Scope { scope_block, scope_device, scope_system };
+constexpr int compare_and_swap = 4;  // beside a scope
 
 // The word that holds a value, and the same where it lies in memory under another type.
 template <size_t n_bytes>
@@ -121,7 +122,7 @@ GP_INTERNAL T replace_if(T* address, T expected, T replacement) {
   GP_ATOMIC_IN(NAME##_system, T, OPERATION, scope_system)
 #define GP_ATOMIC_CAS_IN(NAME, T, SCOPE)                                                                              \
   GP_INLINE T NAME(T* address, T expected, T replacement) {                                                           \
-    gp_atomic(address, sizeof(T), gp_internal::SCOPE);                                                                \
+    gp_atomic(address, sizeof(T), gp_internal::SCOPE | gp_internal::compare_and_swap);                                \
     return gp_internal::replace_if(address, expected, replacement);                                                   \
   }
 #define GP_ATOMIC_CAS(T)                                                                                              \

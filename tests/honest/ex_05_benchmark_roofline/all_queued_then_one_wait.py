@@ -1,0 +1,49 @@
+# expect: PASSED
+# Queues all samples, each behind a spin of its own, and waits once, at the end.
+
+import math
+import statistics
+from typing import NamedTuple
+
+BOUNDS = ("memory", "compute")
+
+
+class Ceilings(NamedTuple):
+    tflop_per_s: float
+    gb_per_s: float
+
+
+class Roofline(NamedTuple):
+    intensity: float
+    ridge: float
+    bound: str
+    attainable_tflop_per_s: float
+    share: float
+
+
+def bench(fn, device):
+    fn()
+    device.synchronize()
+    warm_until = device.clock() + 0.15
+    while device.clock() < warm_until:
+        fn()
+        device.synchronize()
+    pairs = [[device.Event(enable_timing=True) for _ in range(2)] for _ in range(80)]
+    for start, end in pairs:
+        device.flush_cache()
+        device.spin(0.4)
+        start.record()
+        fn()
+        end.record()
+    device.synchronize()
+    return statistics.median(start.elapsed_time(end) for start, end in pairs)
+
+
+def roofline(flops, n_bytes, ms, ceilings):
+    flop_per_s, bytes_per_s = ceilings.tflop_per_s * 1e12, ceilings.gb_per_s * 1e9
+    intensity = flops / n_bytes if n_bytes else math.inf
+    ridge = flop_per_s / bytes_per_s
+    attainable = min(flop_per_s, intensity * bytes_per_s)
+    least_s = max(flops / flop_per_s, n_bytes / bytes_per_s)
+    bound = "compute" if intensity >= ridge else "memory"
+    return Roofline(intensity, ridge, bound, attainable / 1e12, least_s / (ms / 1e3))
