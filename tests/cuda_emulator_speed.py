@@ -105,6 +105,8 @@ def emulated(program: Program, kernel: Kernel, n: int) -> float:
 
 def numba_kernels() -> SimpleNamespace | None:
     """The same kernels for numba's simulator; None where numba is not installed."""
+    # The simulator puts something else in the place of a kernel's global `cuda`.
+    global cuda
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
     try:
         from numba import cuda, float32
