@@ -129,4 +129,6 @@ def test_exercise_has_enough(exercise: Exercise) -> None:
     """At least six wrong solutions, with several outcomes among them."""
     files = wrong_files(CURRICULUM, exercise)
     assert len(files) >= ENOUGH
-    assert len(frozenset().union(*(expected_outcomes(path) for path in files))) >= 3
+    # Code that accesses no memory by address goes wrong in fewer ways.
+    kinds = 3 if exercise.language in ("triton", "cuda") else 2
+    assert len(frozenset().union(*(expected_outcomes(path) for path in files))) >= kinds

@@ -67,7 +67,10 @@ def said(report: Report) -> str:
     return f"{report.outcome}: {failure.message if failure else report.message} {report.tiers}"
 
 
-@pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
+WITH_KERNELS = [exercise for exercise in CURRICULUM.exercises if exercise.language in ("triton", "cuda")]
+
+
+@pytest.mark.parametrize("exercise", WITH_KERNELS, ids=lambda exercise: exercise.id)
 def test_reference_is_witnessed_with_the_counts_that_it_reports(
     witnessed: Witnessed, exercise: Exercise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
