@@ -173,6 +173,22 @@ def check(
     raise typer.Exit(check_each(desk, exercises, options, has_summary=check_all or len(exercises) > 1, as_json=as_json))
 
 
+@app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
+def bench(
+    queries: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[EX]...", help="What to time; the current one if left out.", autocompletion=_complete),
+    ] = None,
+    reference: Annotated[bool, typer.Option("--reference", help="The references alone, without a workspace.")] = False,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the times as CSV, too.")] = None,
+    as_json: cli_dev.AsJson = False,
+) -> None:
+    """Time your kernel beside what libraries take, in turn, in one run. After a pass, the reference joins in."""
+    from gpuprep.cli_check import bench_each
+
+    bench_each(queries, is_reference=reference, csv_path=Path(csv) if csv else None, as_json=as_json)
+
+
 @app.command("list", cls=QuickCommand, rich_help_panel=STANDING)
 def list_(as_json: cli_dev.AsJson = False) -> None:
     """List every exercise, and what has become of it."""

@@ -1,22 +1,27 @@
-"""What `gpuprep check` does around the grading: one exercise after the other, each shown as soon as it is graded."""
+"""What `check` and `bench` do around the grading: one exercise after the other, each shown as soon as it is done."""
 
 from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from gpuprep import curriculum
 from gpuprep.exercise import Exercise
 from gpuprep.grading import pool_client
-from gpuprep.practice.checking import Checked, Options, check_file, exit_code
-from gpuprep.practice.desk import Desk
+from gpuprep.practice import benching
+from gpuprep.practice.checking import Checked, Options, check_file, exit_code, require_present
+from gpuprep.practice.desk import Desk, author_root, open_desk
 from gpuprep.render import machine, terminal
+from gpuprep.render.comparison import bench_document, bench_page
 from gpuprep.render.report import report_page, summary_page
 
 if TYPE_CHECKING:
+    from gpuprep.grading.comparison import Compared
     from gpuprep.grading.pool import WarmPool
 
 INTERRUPTED = 130
@@ -53,6 +58,36 @@ def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, h
     if unrecorded:
         terminal.show_error(unrecorded)
     return code
+
+
+def bench_each(queries: list[str] | None, *, is_reference: bool, csv_path: Path | None, as_json: bool) -> None:
+    """Time the exercises one after the other, each shown when it is done.
+
+    Args:
+        queries: which; the current one without any.
+        is_reference: the references of the curriculum that is around, in place of a workspace's files.
+        csv_path: where the times go as CSV, too.
+        as_json: one document at the end instead.
+    """
+    if is_reference:
+        found = curriculum.load(author_root(None))
+        exercises = [found.find(query) for query in queries or ()] or [e for e in found.exercises if e.targets]
+        bench: Callable[..., Compared] = partial(benching.bench_reference, found)
+    else:
+        desk = open_desk()
+        exercises = desk.exercises(queries)
+        require_present(desk.workspace, exercises)
+        bench = partial(benching.bench_file, desk)
+    done = []
+    for exercise in exercises:
+        with terminal.status(f"{exercise.id} {exercise.title}") as on_event:
+            done.append(bench(exercise, on_event))
+        if not as_json:
+            terminal.show(bench_page(done[-1]), gap=len(done) > 1)
+    if csv_path is not None:
+        benching.write_csv(csv_path, done)
+    if as_json:
+        terminal.write(machine.dumps(machine.document("bench", exercises=[bench_document(each) for each in done])))
 
 
 @contextmanager

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FIGURES = ("share_of_copy", "share_of_matmul", "times_eager")
+SHARES = ("share_of_copy", "share_of_matmul")
+"""Of ceilings that are measured on this card."""
+TIMES = ("times_eager", "times_compiled", "times_f16", "times_sdpa", "times_unsplit", "times_unfused")
+"""Of what a learner would use instead: its time divided by the learner's. The rest of the name is a baseline's key."""
+QUALITIES = ("sqnr_db",)
+"""Of what is computed, not how fast: graded everywhere. Decibels of signal over quantization noise."""
+FIGURES = (*SHARES, *TIMES, *QUALITIES)
 
 
 @dataclass(frozen=True)
@@ -17,11 +23,7 @@ class Hint:
 
 @dataclass(frozen=True)
 class Target:
-    """A figure of the speed tier and the values that pass and that are gold.
-
-    `figure` is one of FIGURES: `share_of_copy` and `share_of_matmul` are shares of ceilings measured on this card,
-    `times_eager` is torch's time divided by the learner's.
-    """
+    """A figure, one of FIGURES, and the values that pass and that are gold."""
 
     figure: str
     pass_at: float

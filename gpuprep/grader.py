@@ -6,9 +6,11 @@ the learner's process never sees it.
 
 from __future__ import annotations
 
+import functools
+import math
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "ARITHMETIC",
     "EDGE_SIZES",
     "HOST_OPS",
     "ITEMSIZE",
     "UNIT_ROUNDOFF",
+    "Baseline",
     "Budget",
     "Case",
     "Draw",
@@ -32,6 +36,7 @@ __all__ = [
     "Tier",
     "Traffic",
     "cases_along",
+    "compiled",
 ]
 
 EDGE_SIZES = (1, 3, 31, 32, 33, 1023, 1024, 1025)
@@ -56,6 +61,28 @@ HOST_OPS = frozenset(
     ).split()
 )
 """Torch operations that host code around a kernel may use on tensors of any size, by overload packet."""
+
+ARITHMETIC = frozenset(
+    f"aten.{name}"
+    for name in (
+        # elementwise
+        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 log log2 sqrt rsqrt pow square "
+        "tanh erf sigmoid round floor ceil clamp clamp_ clamp_min clamp_max maximum minimum where masked_fill "
+        "masked_fill_ eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
+        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan "
+        "remainder floor_divide fmod trunc frac "
+        # reductions and scans
+        "sum mean amax amin max min any all cumsum prod "
+        # products of matrices
+        "mm bmm matmul addmm baddbmm mv dot "
+        # made, filled, copied, put together, picked out
+        "arange ones ones_like scalar_tensor eye tril triu tril_ triu_ copy_ fill_ zero_ _to_copy to cat stack "
+        "index index_put index_put_ index_select gather scatter scatter_ repeat repeat_interleave flip roll "
+        "constant_pad_nd unfold sort argsort kthvalue topk quantile"
+    ).split()
+)
+"""Operations on whole tensors that an exercise may allow whose work is not a kernel: `HOST_OPS | ARITHMETIC`. What does
+a whole exercise in one call, such as attention, softmax or quantization, is not among them."""
 
 GUARD_ELEMENTS = 256
 """Poisoned elements before and after every tensor that a grader makes; keeps the 16-byte alignment kernels expect."""
@@ -100,6 +127,36 @@ class Traffic:
     bytes: int
     flops: int = 0
     dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a learner would use instead, timed beside the learner's own.
+
+    Args:
+        key: the targets that it decides: `sdpa` of `times_sdpa`. Where several share a key, the fastest counts.
+        title: what people call it: `cuDNN attention`.
+        prepare: takes the arguments of one call and gives back a function of none, which is what is timed. What need
+            not be done for each call (converting weights, compiling) is done before it returns. A RuntimeError or
+            NotImplementedError says that it can't run on this card.
+    """
+
+    key: str
+    title: str
+    prepare: Callable[..., Callable[[], Any]]
+
+
+def compiled(function: Callable[..., Any], title: str = "torch.compile") -> Baseline:
+    """What torch.compile makes of a function of one call's arguments; compiling is not timed."""
+
+    def prepare(*args: Any) -> Callable[[], Any]:
+        import torch
+
+        run = torch.compile(function, dynamic=False)
+        run(*args)
+        return functools.partial(run, *args)
+
+    return Baseline("compiled", title, prepare)
 
 
 def cases_along(axis: str, sizes: Iterable[int], **fixed: Scalar) -> list[Case]:
@@ -224,6 +281,8 @@ class Grader(ABC):
     """Torch operations that the learner's host code may use on whole tensors; anything else is a banned call."""
     baseline: ClassVar[str] = ""
     """What `honest` is called when it is timed beside the learner's: `torch.softmax`."""
+    tuning_limit_s: ClassVar[float] = math.inf
+    """How long the first calls of a timed case may take, with all compiling and autotuning, from an empty cache."""
 
     @abstractmethod
     def cases(self, rng: random.Random) -> Sequence[Case]:
@@ -268,8 +327,24 @@ class Grader(ABC):
         """Bounds on the counted work of a work case."""
         return ()
 
+    def quality(self, case: Case, args: Sequence[Any], outputs: Sequence[Any]) -> Mapping[str, float]:  # noqa: ARG002
+        """Figures of a work case that passed, by name (see `exercise.QUALITIES`), held against the targets of its `op`.
+
+        Args:
+            case: a case with `tier=Tier.WORK`.
+            args: the pristine arguments of the call.
+            outputs: what came back, already judged right.
+        """
+        return {}
+
+    def baselines(self, case: Case) -> Sequence[Baseline]:
+        """What a learner would use instead of a speed case's solution, for targets and for `gpuprep bench`."""
+        if not self.baseline:
+            return ()
+        return (Baseline("eager", self.baseline, lambda *args: functools.partial(self.honest, case, *args)),)
+
     def uses_kernels(self, case: Case) -> bool:  # noqa: ARG002  overridden where some cases launch nothing
-        """False where a case asks for what plain Python works out: then there is nothing to witness."""
+        """False where a case asks for what plain Python or torch works out: then there is nothing to witness."""
         return True
 
     def traffic(self, case: Case) -> Traffic:

@@ -96,32 +96,6 @@ class Remark:
 
 
 @dataclass(frozen=True)
-class CaseResult:
-    """What became of one case on one device."""
-
-    case: Case
-    device: str
-    outcome: Outcome
-    message: str = ""
-    diagnosis: Diagnosis | None = None
-    where: SourceLine | None = None
-    samples: tuple[Sample, ...] = ()
-    n_wrong: int = 0
-    n_total: int = 0
-    work: Work | None = None
-    budgets: tuple[Budget, ...] = ()
-    remarks: tuple[Remark, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.outcome.is_pass and (self.samples or self.n_wrong or self.diagnosis):
-            raise ValueError(f"{self.case.name}: a passed case can't have wrong elements or a diagnosis")
-        if not self.outcome.is_pass and not self.message:
-            raise ValueError(f"{self.case.name}: {self.outcome} needs a message")
-        if not len(self.samples) <= self.n_wrong <= self.n_total:
-            raise ValueError(f"{self.case.name}: {len(self.samples)} samples of {self.n_wrong} wrong of {self.n_total}")
-
-
-@dataclass(frozen=True)
 class Measurement:
     """A timed figure: the value, its interval, and the target it is held against."""
 
@@ -147,6 +121,34 @@ class Measurement:
     def is_gold(self) -> bool:
         """True when the value reaches the target's gold."""
         return self.target.gold_at is not None and self.value >= self.target.gold_at
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """What became of one case on one device."""
+
+    case: Case
+    device: str
+    outcome: Outcome
+    message: str = ""
+    diagnosis: Diagnosis | None = None
+    where: SourceLine | None = None
+    samples: tuple[Sample, ...] = ()
+    n_wrong: int = 0
+    n_total: int = 0
+    work: Work | None = None
+    budgets: tuple[Budget, ...] = ()
+    figures: tuple[Measurement, ...] = ()
+    """How good what was computed is, where there are targets for that."""
+    remarks: tuple[Remark, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.outcome.is_pass and (self.samples or self.n_wrong or self.diagnosis):
+            raise ValueError(f"{self.case.name}: a passed case can't have wrong elements or a diagnosis")
+        if not self.outcome.is_pass and not self.message:
+            raise ValueError(f"{self.case.name}: {self.outcome} needs a message")
+        if not len(self.samples) <= self.n_wrong <= self.n_total:
+            raise ValueError(f"{self.case.name}: {len(self.samples)} samples of {self.n_wrong} wrong of {self.n_total}")
 
 
 def _are_gold(figures: Iterable[Measurement]) -> bool:
@@ -301,8 +303,9 @@ class Report:
 
     @property
     def is_gold(self) -> bool:
-        """True when the check passed and every timed figure with a gold target reached it."""
+        """True when the check passed and every figure with a gold target reached it."""
         figures = [figure for timing in self.timings for figure in timing.figures]
+        figures += [figure for result in self.cases for figure in result.figures]
         return self.outcome is Outcome.PASSED and _are_gold(figures)
 
     def as_dict(self) -> dict[str, Any]:

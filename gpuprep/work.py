@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,24 @@ class Work:
     """Shared memory that the blocks of CUDA kernels were given, static and dynamic, of all launches together."""
     mma: int = 0
     """Multiply-accumulates of whole tiles on tensor cores, one a warp."""
+    peak_bytes: int = 0
+    """The most memory that tensors which host code allocated held at one time, outputs included."""
+    largest_tensor_bytes: int = 0
+    """The largest single allocation among them."""
+    bytes_loaded_of: tuple[int, ...] = ()
+    """Bytes that Triton kernels loaded from each tensor among the call's arguments, in their order."""
+
+    def __add__(self, other: Work) -> Work:
+        """What two pieces of one call come to: sums, but for the two figures about memory held at one time."""
+        mine, theirs = vars(self), vars(other)
+        total = {figure: mine[figure] + theirs[figure] for figure in COUNTS}
+        pairs = zip_longest(self.bytes_loaded_of, other.bytes_loaded_of, fillvalue=0)
+        return Work(
+            **total,
+            peak_bytes=max(self.peak_bytes, other.peak_bytes),
+            largest_tensor_bytes=max(self.largest_tensor_bytes, other.largest_tensor_bytes),
+            bytes_loaded_of=tuple(first + second for first, second in pairs),
+        )
 
     @property
     def bytes_moved(self) -> int:
@@ -66,7 +85,10 @@ class Work:
 
 RATIOS = ("sectors_per_load", "sectors_per_store", "shared_bytes_per_thread")
 """Figures that say how well memory is used, not how much of it."""
-FIGURES = (*Work.__dataclass_fields__, "bytes_moved", *RATIOS)
+_HELD = ("peak_bytes", "largest_tensor_bytes")
+COUNTS = tuple(field for field in Work.__dataclass_fields__ if field not in (*_HELD, "bytes_loaded_of"))
+"""Figures that add up from launch to launch."""
+FIGURES = (*COUNTS, *_HELD, "bytes_moved", *RATIOS)
 """What a budget can bound."""
 
 
@@ -83,12 +105,28 @@ class Budget:
     most: float
     why: str
     """How the bound comes about, in symbols: `3·n·itemsize`."""
+    of: str = ""
+    """Of `bytes_loaded`: the name of an argument, where only Triton kernels' loads from that are counted."""
+    place: int | None = None
+    """Which of the call's tensors that is; the grading fills it in."""
 
     def __post_init__(self) -> None:
         if self.figure not in FIGURES:
             raise ValueError(f"Work has no figure {self.figure!r}")
         if not 0 <= self.least <= self.most:
             raise ValueError(f"{self.figure}: need 0 ≤ least ≤ most, have {self.least} and {self.most}")
+        if self.of and self.figure != "bytes_loaded":
+            raise ValueError(f"{self.figure} of {self.of}: only bytes_loaded is counted apart for each argument")
+
+    @property
+    def name(self) -> str:
+        """`bytes_loaded of k`."""
+        return f"{self.figure} of {self.of}" if self.of else self.figure
+
+    def used(self, work: Work) -> float:
+        """How much of it some work comes to."""
+        value: float = getattr(work, self.figure) if self.place is None else work.bytes_loaded_of[self.place]
+        return value
 
 
 class Evidence(StrEnum):

@@ -116,6 +116,9 @@ def test_vector_add_counts_three_bytes_an_element_exactly(run):
         "launches": 1,
         "programs": 2,
         "dot_flops": 0,
+        "peak_bytes": 2048 * 4,
+        "largest_tensor_bytes": 2048 * 4,
+        "bytes_loaded_of": [2048 * 4, 2048 * 4],
     }
     assert result.findings == []
 

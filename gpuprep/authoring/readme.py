@@ -8,7 +8,7 @@ from pathlib import Path
 from gpuprep.authoring.stubs import StubResult, StubStatus
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError
-from gpuprep.exercise import Exercise, Target
+from gpuprep.exercise import SHARES, Exercise, Target
 from gpuprep.workspace import write_atomically
 
 FILE_NAME = "README.md"
@@ -26,6 +26,12 @@ _FIGURES = {
     "share_of_copy": "of the copy rate",
     "share_of_matmul": "of the matmul rate",
     "times_eager": "× torch eager",
+    "times_compiled": "× torch.compile",
+    "times_f16": "× float16",
+    "times_sdpa": "× the best SDPA",
+    "times_unsplit": "× unsplit",
+    "times_unfused": "× unfused",
+    "sqnr_db": "dB SQNR",
 }
 _HEAD = ("| | exercise | what you write | in | minutes | speed: pass → gold |", "|---|---|---|---|---|---|")
 
@@ -117,9 +123,9 @@ def _targets(targets: Sequence[Target]) -> str:
 
 def _target(target: Target) -> str:
     """`0.80 → 0.95 of the copy rate`."""
-    is_factor = target.figure == "times_eager"
+    is_share = target.figure in SHARES
     values = [value for value in (target.pass_at, target.gold_at) if value is not None]
-    numbers = " → ".join(f"{value:g}" if is_factor else f"{value:.2f}" for value in values)
+    numbers = " → ".join(f"{value:.2f}" if is_share else f"{value:g}" for value in values)
     return f"{numbers} {_FIGURES.get(target.figure, target.figure)}"
 
 

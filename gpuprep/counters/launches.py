@@ -108,7 +108,7 @@ class Launch:
         if not access.addresses.size:
             return
         parts = self._check(access)
-        self._count_load(access)
+        self._count_load(access, parts)
         if self.is_atomic_section:
             self._is_synced = True
             return
@@ -140,16 +140,18 @@ class Launch:
         if not access.addresses.size:
             return
         parts = self._check(access)
-        self._count_load(access)
+        self._count_load(access, parts)
         self._count_store(access)
         for argument, part in parts:
             self._recording.mark_stored(argument.extent.storage, part)
             self._track_atomic(argument, part)
         self._is_synced = True
 
-    def _count_load(self, access: Access) -> None:
+    def _count_load(self, access: Access, parts: list[tuple[_Argument, Access]]) -> None:
         self._recording.bytes_loaded += access.n_bytes
         self._recording.sectors_loaded += access.n_sectors()
+        for argument, part in parts:
+            self._recording.count_loaded(argument.extent.storage, part.n_bytes)
 
     def _count_store(self, access: Access) -> None:
         self._recording.bytes_stored += access.n_bytes

@@ -11,10 +11,11 @@ import numpy.typing as npt
 import torch
 
 from gpuprep.counters.accesses import Access
+from gpuprep.counters.allocations import Allocations
 from gpuprep.counters.extents import Extent
 from gpuprep.counters.findings import RACE, Finding
 from gpuprep.counters.torch_ops import HostOp
-from gpuprep.model import Work
+from gpuprep.work import COUNTS, Work
 
 MAX_RACES = 8
 """Races kept of one recording: the first few lines tell the story, and tracking stops after them."""
@@ -62,6 +63,7 @@ class Recording:
     is_reversed: bool = False
     ends_by: float | None = None
     host_ops: list[HostOp] = field(default_factory=list)
+    allocations: Allocations = field(default_factory=Allocations)
     findings: list[Finding] = field(default_factory=list)
     bytes_loaded: int = 0
     bytes_stored: int = 0
@@ -87,6 +89,7 @@ class Recording:
 
     def __post_init__(self) -> None:
         self._input_extents = [extent_of("", tensor) for tensor in self.inputs]
+        self._loaded_bytes = dict.fromkeys((extent.storage for extent in self._input_extents), 0)
         self._stored: dict[int, npt.NDArray[np.uint8]] = {}
         # Storages are kept alive until the recording goes, so that no later tensor inherits the marks of a freed one.
         self._storages: dict[int, torch.UntypedStorage] = {}
@@ -94,7 +97,12 @@ class Recording:
     @property
     def work(self) -> Work:
         """The counted work so far."""
-        return Work(**{figure: getattr(self, figure) for figure in Work.__dataclass_fields__})
+        return Work(
+            **{figure: getattr(self, figure) for figure in COUNTS},
+            peak_bytes=self.allocations.peak_bytes,
+            largest_tensor_bytes=self.allocations.largest_bytes,
+            bytes_loaded_of=tuple(self._loaded_bytes[extent.storage] for extent in self._input_extents),
+        )
 
     @property
     def is_full_of_races(self) -> bool:
@@ -119,6 +127,11 @@ class Recording:
         """The inputs that a view may not reach beyond; empty where it surely doesn't, or is of no input."""
         owners = [owner for owner in self._input_extents if owner.storage == extent.storage]
         return () if any(owner.covers(extent) for owner in owners) else tuple(owners)
+
+    def count_loaded(self, storage: int, n_bytes: int) -> None:
+        """Adds to the bytes that kernels loaded of the input in this storage, if it is one."""
+        if storage in self._loaded_bytes:
+            self._loaded_bytes[storage] += n_bytes
 
     def mark_stored(self, storage: int, access: Access) -> None:
         """Remembers that a kernel stored to these lanes, all of them in the storage that begins at `storage`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from gpuprep.counters.allocations import Allocations
 
 MAX_HOST_OPS = 1000
 """Distinct operations kept of one recording; no honest file has as many lines."""
@@ -42,10 +44,12 @@ class HostOps:
 
     Args:
         path: the file whose lines are wanted; None takes the innermost line outside every library.
+        inputs: the call's tensors, whose memory is not the call's own.
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, inputs: Sequence[torch.Tensor] = ()) -> None:
         self.ops: list[HostOp] = []
+        self.allocations = Allocations(inputs)
         self._places: dict[tuple[str, str, int], int] = {}
         self._path = path
         self._is_on = False
@@ -65,11 +69,12 @@ class HostOps:
             for restore in undo:
                 restore()
 
-    def note(self, name: str, numel: int) -> None:
-        """Keeps one operation, unless the interpreter issued it."""
+    def note(self, name: str, numel: int, result: Any = None) -> None:
+        """Keeps one operation, and the memory of its result, unless the interpreter issued it."""
         where = _where(self._path) if self._is_on else None
         if where is None:
             return
+        self.allocations.note(result)
         key = (name, *where)
         with self._lock:
             place = self._places.get(key)
@@ -125,7 +130,7 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _run_noted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        self._host_ops.note(str(func), max(_numel(args), _numel(kwargs), _numel(result)))
+        self._host_ops.note(str(func), max(_numel(args), _numel(kwargs), _numel(result)), result)
         return result
 
 

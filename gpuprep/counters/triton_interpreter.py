@@ -109,8 +109,8 @@ class Counter:
         switch = self._switch
         if switch.recording is not None:
             raise RuntimeError("a recording is going on in this process already")
-        host_ops = HostOps(path)
-        recording = Recording(inputs=inputs, is_reversed=reverse, ends_by=ends_by, host_ops=host_ops.ops)
+        host_ops = HostOps(path, inputs)
+        recording = Recording(inputs, reverse, ends_by, host_ops=host_ops.ops, allocations=host_ops.allocations)
         switch.is_reversed = reverse
         switch.recording = recording
         try:

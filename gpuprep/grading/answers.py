@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.channel import storage_id
+from gpuprep.exercise import Target
 from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
 from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, RACE, finding_faults, remarks
-from gpuprep.grading.work import counted_work, packet
+from gpuprep.grading.work import budgets_of, counted_work, packet, qualities
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 Answer = Mapping[str, Any]
 
 _HOST_RULE = "Host code may allocate and view tensors; what is computed, a kernel computes."
+_TORCH_RULE = (
+    "The exercise is to write this out: arithmetic on tensors is allowed, an operation that does it all is not."
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Asked:
     device: str
     args: Sequence[Any]
     path: str
+    targets: tuple[Target, ...] = ()
+    """Those of the case's operation."""
 
     def passed(self, **more: Any) -> CaseResult:
         """A pass of this case."""
@@ -79,7 +85,19 @@ def result_of(asked: Asked, answer: Answer, reversed_answer: Answer | None = Non
         first = min(faults, key=lambda fault: fault.outcome.precedence)
         first = replace(first, remarks=(*first.remarks, *noticed))
         return replace(first, work=work, budgets=budgets) if first.outcome in _WORK_OUTCOMES else first
-    return asked.passed(work=work, budgets=budgets, remarks=noticed)
+    figures = qualities(asked, answer) if asked.case.tier is Tier.WORK and asked.targets else ()
+    if missed := next((figure for figure in figures if figure.outcome is not Outcome.PASSED), None):
+        name, least = missed.target.figure.replace("_", " "), missed.target.pass_at
+        message = f"{name} is {missed.value:.1f}, at least {least:g} is wanted"
+        return asked.failed(Outcome.WRONG_VALUES, message, diagnosis=_IMPRECISE, figures=figures)
+    return asked.passed(work=work, budgets=budgets, figures=figures, remarks=noticed)
+
+
+_IMPRECISE = Diagnosis(
+    "precision",
+    "Each value is what its steps lead to, but the steps lose too much: look at what sets the scale, and at how many "
+    "values have to share one.",
+)
 
 
 _WORK_OUTCOMES = (Outcome.BANNED_CALL, Outcome.TOO_MUCH_WORK)
@@ -267,14 +285,16 @@ def _storage_bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _banned(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    has_kernels = asked.grader.uses_kernels(asked.case)
     for op in answer["host_ops"]:
         name = packet(op)
         if name in asked.grader.allowed_ops or op["numel"] <= 1:
             continue
         yield asked.failed(
             Outcome.BANNED_CALL,
-            f"{_spoken(name)} on {op['numel']} elements: the kernel has to do this, not a library",
-            diagnosis=Diagnosis("banned", _HOST_RULE),
+            f"{_spoken(name)} on {op['numel']} elements: {'the kernel has' if has_kernels else 'you have'} to do this, "
+            "not a library",
+            diagnosis=Diagnosis("banned", _HOST_RULE if has_kernels else _TORCH_RULE),
             where=asked.line(int(op["line"]), str(op["path"])),
         )
 
@@ -330,4 +350,4 @@ def _all_poison(answer: Answer) -> bool:
 def _work(asked: Asked, answer: Answer) -> tuple[Work | None, tuple[Budget, ...]]:
     if asked.case.tier is not Tier.WORK or answer["status"] != "returned":
         return None, ()
-    return counted_work(asked, answer), asked.grader.budgets(asked.case)
+    return counted_work(asked, answer), budgets_of(asked)

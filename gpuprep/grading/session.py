@@ -18,7 +18,7 @@ from typing import Any
 import gpuprep
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError
-from gpuprep.exercise import Exercise
+from gpuprep.exercise import QUALITIES, TIMES, Exercise
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Answer, Asked, result_of, said, source_line
 from gpuprep.grading.asking import Asking, StopGradingError
@@ -145,7 +145,7 @@ class _Session:
             why_no_speed=self.why_no_speed,
             why_inconclusive=self.why_inconclusive,
             why_unwitnessed=self.why_unwitnessed,
-            evidence=Evidence.WITNESSED if self.is_witnessed else Evidence.SELF_REPORTED,
+            evidence=self._evidence(grader, cases),
             stop=stop,
             device=self.card,
             versions=self.versions,
@@ -157,6 +157,11 @@ class _Session:
         """The learner's, and the one that holds the identity against it, which runs our code only."""
         yield WorkerProcess("cuda", self.pool)
         yield WorkerProcess("cuda", self.pool, is_trusted=True)
+
+    def _evidence(self, grader: Grader, cases: Sequence[Case]) -> Evidence:
+        # What torch did for host code is seen in the learner's process alone.
+        are_kernels = all(grader.uses_kernels(case) for case in cases if case.tier is Tier.WORK)
+        return Evidence.WITNESSED if self.is_witnessed and are_kernels else Evidence.SELF_REPORTED
 
     @property
     def _has_failed(self) -> bool:
@@ -174,7 +179,7 @@ class _Session:
             cases = grader.cases(random.Random(self.seed))  # noqa: S311  sizes, not secrets: the seed itself is one
         except Exception as error:
             raise self.asking.grader_fault("cases", error) from error
-        _refuse_lost_targets(self.exercise, cases)
+        _refuse_lost_targets(self.exercise, grader, cases)
         return cases
 
     def _find_card(self) -> bool:
@@ -252,7 +257,8 @@ class _Session:
 
     def _grade_case(self, worker: WorkerProcess, grader: Grader, case: Case, deadline: float) -> CaseResult:
         args = self._inputs(grader, case)
-        asked = Asked(grader, case, worker.device, args, str(self.path))
+        targets = tuple(target for target in self.exercise.targets if target.of == case.op)
+        asked = Asked(grader, case, worker.device, args, str(self.path), targets)
         witness = self.witness if worker.device == "cpu" and grader.uses_kernels(case) else None
 
         def call(args: Sequence[Any], **options: bool) -> Answer:
@@ -339,15 +345,23 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _refuse_lost_targets(exercise: Exercise, cases: Sequence[Case]) -> None:
-    """A target that no case is timed for must not be passed over: any time would do."""
-    timed = sorted({case.op for case in cases if case.tier is Tier.SPEED})
+def _refuse_lost_targets(exercise: Exercise, grader: Grader, cases: Sequence[Case]) -> None:
+    """A target that no case is measured for must not be passed over: any value would do."""
     for target in exercise.targets:
-        if target.of not in timed:
+        tier, does = (Tier.WORK, "counts") if target.figure in QUALITIES else (Tier.SPEED, "times")
+        found = sorted({case.op for case in cases if case.tier is tier})
+        if target.of not in found:
             what = f"a {target.figure} target" + (f" of {target.of!r}" if target.of else "")
-            known = suggestion(target.of, filter(None, timed)) if any(timed) else "it times one case" if timed else ""
+            known = suggestion(target.of, filter(None, found)) if any(found) else f"it {does} one case" if found else ""
             raise GraderFaultError(
-                f"{exercise.id} has {what}, which its grader times no case for{f'; {known}' if known else ''}",
+                f"{exercise.id} has {what}, which its grader {does} no case for{f'; {known}' if known else ''}",
+                next_step=f"gpuprep dev check {exercise.id}",
+            )
+        timed = (case for case in cases if case.tier is tier and case.op == target.of)
+        keys = {baseline.key for case in timed for baseline in grader.baselines(case)}
+        if target.figure in TIMES and target.figure.removeprefix("times_") not in keys:
+            raise GraderFaultError(
+                f"{exercise.id} has a {target.figure} target, and no baseline with that key",
                 next_step=f"gpuprep dev check {exercise.id}",
             )
 

@@ -17,11 +17,12 @@ from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Asked, raised
 from gpuprep.grading.asking import Asking
 from gpuprep.grading.audit import Audited, Auditor, buffered
+from gpuprep.grading.baselines import fastest_ms, key_of
 from gpuprep.grading.ceilings import SPACING_S, Ceilings
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_state, held_still
 from gpuprep.model import Case, CaseResult, Measurement, Outcome, Timing
-from gpuprep.worker.timing import is_steady, median_interval, sample_ms
+from gpuprep.worker.timing import WARM_UP_S, is_steady, median_interval
 
 if TYPE_CHECKING:
     from gpuprep.grading.process import WorkerProcess
@@ -97,7 +98,8 @@ class SpeedTest:
         with buffered([self._draw(number) for number in range(N_SETS)]) as (buffer, calls):
             self._bench.on_event(f"timing: {self.asked.case.name}")
             sets = {"handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
-            fault = self._time({"do": "time", "sets": sets})
+            began = time.monotonic()
+            fault = self._time({"do": "time", "sets": sets}) or self._tuned_too_long(time.monotonic() - began)
             while fault is None and self._needs_more():
                 fault = self._time({"do": "again"})
             return fault or self._trace() or self._audit()
@@ -118,12 +120,11 @@ class SpeedTest:
 
     @property
     def takes_library(self) -> bool:
-        """True where a figure compares with what torch takes."""
-        return any(target.figure == "times_eager" for target in self._targets)
+        """True where a figure compares with what a library takes."""
+        return any(key_of(target) for target in self._targets)
 
     def timing(self, ceilings: Ceilings) -> Timing:
         """The figures. Whatever runs in the learner's name must have been stopped."""
-        eager_ms = self._library_ms()
         low_ms, claim_ms, high_ms = median_interval(self._samples)
         # The wall's clock has the last word, but for the 5 % that it may be off itself.
         net_ms = self._audited.net_ms if self._audited else None
@@ -137,7 +138,7 @@ class SpeedTest:
             interval[0],
             interval[2],
             len(self._samples),
-            tuple(self._figure(target, ceilings, interval, eager_ms) for target in self._targets),
+            tuple(self._figure(target, ceilings, interval) for target in self._targets),
             claimed_ms=claim_ms,
             net_ms=net_ms,
             card=card_state(ours, self._since_s),
@@ -165,20 +166,25 @@ class SpeedTest:
         self._bursts += 1
         return None
 
+    def _tuned_too_long(self, first_s: float) -> CaseResult | None:
+        limit_s = self.asked.grader.tuning_limit_s
+        if first_s - BURST_CAP_S - WARM_UP_S <= limit_s:
+            return None
+        return self.asked.failed(
+            Outcome.TIMED_OUT,
+            f"the first calls took {first_s:.0f} s with their compiling and tuning, which may take {limit_s:g} s: try "
+            "fewer configurations",
+        )
+
     @property
     def _space_s(self) -> float:
         return SPACING_S if self.matmul_dtype else 0.0
 
-    def _library_ms(self) -> float:
-        """What torch takes, timed like the learner's function; NaN where nothing is compared with it."""
-        if not self.takes_library:
-            return math.nan
+    def _library_ms(self, target: Target) -> tuple[float, str]:
+        """What a target's baseline takes, timed like the learner's function, and what it is called."""
         args = self._draw(0)
-        samples = sample_ms(self._eager, [args, args], cap_s=BURST_CAP_S, space_s=self._space_s)
-        return median_interval(samples)[1]
-
-    def _eager(self, *args: Any) -> Any:
-        return self.asked.grader.honest(self.asked.case, *args)
+        baselines = self.asked.grader.baselines(self.asked.case)
+        return fastest_ms(baselines, target, [args, args], cap_s=BURST_CAP_S, space_s=self._space_s)
 
     def _trace(self) -> CaseResult | None:
         from gpuprep.grading.kernels import judge_trace
@@ -242,9 +248,7 @@ class SpeedTest:
             "and needs a review",
         )
 
-    def _figure(
-        self, target: Target, ceilings: Ceilings, interval: tuple[float, float, float], eager_ms: float
-    ) -> Measurement:
+    def _figure(self, target: Target, ceilings: Ceilings, interval: tuple[float, float, float]) -> Measurement:
         traffic = self.asked.grader.traffic(self.asked.case)
         low_ms, median_ms, high_ms = interval
         if target.figure == "share_of_copy":
@@ -255,8 +259,8 @@ class SpeedTest:
             best_ms = traffic.flops / 1e12 / rate * 1e3
             detail = f"{traffic.flops / 1e12 / (median_ms / 1e3):.0f} of {rate:.0f} TFLOP/s"
         else:
-            best_ms = eager_ms
-            detail = f"{self.asked.grader.baseline} takes {best_ms:.3f} ms"
+            best_ms, title = self._library_ms(target)
+            detail = f"{title} takes {best_ms:.3f} ms"
         return Measurement(target, best_ms / median_ms, best_ms / high_ms, best_ms / low_ms, detail)
 
 

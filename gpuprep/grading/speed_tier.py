@@ -24,6 +24,13 @@ class Measured:
     timings: tuple[Timing, ...] = ()
 
 
+def fits(grader: Grader, case: Case) -> bool:
+    """True where the card's free memory holds all that timing a case takes."""
+    import torch
+
+    return ROOM * grader.traffic(case).bytes < torch.cuda.mem_get_info()[0]
+
+
 def timed_cases(grader: Grader, cases: Sequence[Case], card: str) -> tuple[tuple[Case, ...], str]:
     """Of each operation the first case that fits the card's memory, and why the others aren't timed, if there are any.
 
@@ -34,11 +41,11 @@ def timed_cases(grader: Grader, cases: Sequence[Case], card: str) -> tuple[tuple
     """
     import torch
 
-    free_bytes, _ = torch.cuda.mem_get_info()
     chosen: dict[str, Case | None] = {}
     for case in cases:
         if case.tier is Tier.SPEED and chosen.get(case.op) is None:
-            chosen[case.op] = case if ROOM * grader.traffic(case).bytes < free_bytes else None
+            chosen[case.op] = case if fits(grader, case) else None
+    free_bytes, _ = torch.cuda.mem_get_info()
     left_out = [op or "it" for op, case in chosen.items() if case is None]
     why = f"{free_bytes / 2**30:.1f} GiB of free memory on {card} are too few to time {' and '.join(left_out)}"
     return tuple(case for case in chosen.values() if case is not None), why if left_out else ""

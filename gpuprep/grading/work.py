@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.grader import ITEMSIZE
-from gpuprep.model import Budget, CaseResult, Diagnosis, Outcome, SourceLine, Work
+from gpuprep.model import Budget, CaseResult, Diagnosis, Measurement, Outcome, SourceLine, Work
 from gpuprep.work import RATIOS
 
 if TYPE_CHECKING:
@@ -31,9 +31,11 @@ _SHARED_FIGURES = frozenset({"bank_conflicts", "shared_wavefronts"})
 
 
 def _work_of(answer: Answer) -> Work:
-    if any(type(count) is not int or count < 0 for count in answer["work"].values()):
+    counts = {**answer["work"], "bytes_loaded_of": tuple(answer["work"].get("bytes_loaded_of", ()))}
+    figures = [*counts["bytes_loaded_of"], *(count for name, count in counts.items() if name != "bytes_loaded_of")]
+    if any(type(count) is not int or count < 0 for count in figures):
         raise ValueError(f"counted work that counts nothing: {answer['work']}")
-    return Work(**answer["work"])
+    return Work(**counts)
 
 
 def counted_work(asked: Asked, answer: Answer) -> Work:
@@ -54,36 +56,53 @@ def counted_work(asked: Asked, answer: Answer) -> Work:
     return work
 
 
+def qualities(asked: Asked, answer: Answer) -> tuple[Measurement, ...]:
+    """How good right outputs are, where the exercise has targets for that."""
+    found = asked.grader.quality(asked.case, asked.args, answer["outputs"])
+    wanted = {target.figure: target for target in asked.targets}
+    return tuple(Measurement(wanted[name], value, value, value) for name, value in found.items() if name in wanted)
+
+
 def budget_fault(asked: Asked, answer: Answer, result: CaseResult) -> CaseResult | None:
     """The first budget that a correct work case breaks, or None."""
     if result.work is None or not result.outcome.is_pass:
         return None
     kernels = _work_of(answer)
     for budget in result.budgets:
-        by_kernels = getattr(kernels, budget.figure)
+        by_kernels = budget.used(kernels)
         if by_kernels < budget.least:
             return _done_elsewhere(
                 asked,
                 result,
-                f"the kernels' {budget.figure} is {_shown(budget.figure, by_kernels)}, and no solution needs less than "
-                f"{_shown(budget.figure, budget.least)}: something else did the work",
+                f"the kernels' {budget.name} is {_shown(budget.figure, by_kernels)}, and no solution needs less "
+                f"than {_shown(budget.figure, budget.least)}: something else did the work",
             )
-    if fault := _unwitnessed(asked, answer, result):
+    if asked.grader.uses_kernels(asked.case) and (fault := _unwitnessed(asked, answer, result)):
         return fault
     for budget in result.budgets:
-        if getattr(result.work, budget.figure) > budget.most:
+        if budget.used(result.work) > budget.most:
             return _over(asked, answer, result, budget)
     return None
 
 
+def budgets_of(asked: Asked) -> tuple[Budget, ...]:
+    """The case's budgets, each argument found among the call's tensors."""
+    import torch
+
+    names = asked.grader.argument_names(asked.case)
+    tensors = [name for name, arg in zip(names, asked.args, strict=False) if isinstance(arg, torch.Tensor)]
+    budgets = asked.grader.budgets(asked.case)
+    return tuple(replace(budget, place=tensors.index(budget.of)) if budget.of else budget for budget in budgets)
+
+
 def _over(asked: Asked, answer: Answer, result: CaseResult, budget: Budget) -> CaseResult:
     kind = _kind(budget.figure, _work_of(answer))
-    in_all = getattr(result.work, budget.figure)
+    in_all = budget.used(result.work or Work())
     worst, where = ("", None) if kind == "extra_work" else _worst_site(asked, answer, budget.figure)
     over, most = _shown(budget.figure, in_all), _shown(budget.figure, budget.most)
     return asked.failed(
         Outcome.TOO_MUCH_WORK,
-        f"{budget.figure} is {over}; at most {most} fit the budget ({budget.why}){worst}",
+        f"{budget.name} is {over}; at most {most} fit the budget ({budget.why}){worst}",
         diagnosis=Diagnosis(kind, _EXTRA[kind]),
         where=where,
         work=result.work,
@@ -147,6 +166,7 @@ _KINDS = {
     "launches": "too_many_launches",
     "bank_conflicts": "bank_conflicts",
     "shared_wavefronts": "bank_conflicts",
+    **dict.fromkeys(("peak_bytes", "largest_tensor_bytes"), "too_much_memory"),
     **dict.fromkeys(_SECTOR_SITES, "uncoalesced"),
     "load_requests": "narrow_accesses",
     "store_requests": "narrow_accesses",
@@ -175,6 +195,10 @@ _EXTRA = {
     "bank_conflicts": (
         "Shared memory has 32 banks of 4 bytes: lanes of a warp that hit different words of one bank wait for each "
         "other. A column of a 32-wide tile lies in a single bank: pad its rows by one element, or swizzle the index."
+    ),
+    "too_much_memory": (
+        "A tensor is kept in memory that need not be there as a whole: work on one block of it at a time and keep only "
+        "what the next block needs, or write into memory that you have already."
     ),
     "extra_work": "Memory is read or written more often than needed: load each element once, keep it in registers.",
     "too_many_launches": "Each launch reads its inputs from device memory again: do it in fewer kernels.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gpuprep.exercise import Target
+from gpuprep.exercise import QUALITIES, TIMES, Target
 from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Tier, TierResult, Timing, Work
 from gpuprep.render.layout import HARD_SPACE, counted, grouped
 from gpuprep.work import RATIOS
@@ -18,9 +18,16 @@ _FIGURES = {
     "share_of_copy": "of this card's copy rate",
     "share_of_matmul": "of this card's torch.matmul",
     "times_eager": "× as fast as torch",
+    "times_compiled": "× as fast as torch.compile",
+    "times_f16": "× as fast as float16",
+    "times_sdpa": "× as fast as torch's best attention",
+    "times_unsplit": "× as fast as unsplit",
+    "times_unfused": "× as fast as unfused",
+    "sqnr_db": "dB of signal over quantization noise",
 }
 
 
+_HELD = {"peak_bytes": "held at most", "largest_tensor_bytes": "in the largest tensor"}
 _NOT_ABOUT_VALUES = {Outcome.SKIPPED: "skipped", Outcome.BANNED_CALL: "with a banned call"}
 """Outcomes of a case that say nothing about its values."""
 
@@ -67,18 +74,14 @@ def wanted(budget: Budget) -> str:
     """`at most 131 072`, with the least too where that is another figure."""
     if budget.least == budget.most:
         return f"exactly {amount(budget, budget.most)} wanted"
+    if not budget.least:
+        return f"at most {amount(budget, budget.most)} wanted"
     return f"{amount(budget, budget.least)} to {amount(budget, budget.most)} wanted"
 
 
 def amount(budget: Budget, value: float) -> str:
     """So much of the figure that a budget bounds: `4.40` of a ratio, `131 072` of a count."""
     return f"{value:.2f}" if budget.figure in RATIOS else grouped(int(value))
-
-
-def counted_figure(work: Work, budget: Budget) -> float:
-    """The figure that a budget bounds."""
-    figure: float = getattr(work, budget.figure)
-    return figure
 
 
 def goal(target: Target) -> str:
@@ -117,6 +120,7 @@ def _work_lines(report: Report) -> list[str]:
     shown = next((result for result in measured if result.outcome.is_failure), measured[0])
     n_within = sum(result.outcome.is_pass for result in measured)
     return [
+        *(_figure_line(figure) for result in measured for figure in result.figures),
         ", ".join(_work_parts(shown)),
         f"{shown.case.name}; {n_within} of {counted(len(measured), 'case')} within budget",
     ]
@@ -125,9 +129,16 @@ def _work_lines(report: Report) -> list[str]:
 def _work_parts(result: CaseResult) -> list[str]:
     """Bytes against the least possible, launches, and how much of each moved sector was used."""
     work = result.work or Work()
-    least = {budget.figure: budget.least for budget in result.budgets}
+    least = {budget.figure: budget.least for budget in result.budgets if not budget.of}
     if "bytes_moved" not in least and {"bytes_loaded", "bytes_stored"} <= least.keys():
         least["bytes_moved"] = least["bytes_loaded"] + least["bytes_stored"]
+    held = [
+        f"{counted(int(budget.used(work)), 'byte')} {_HELD[budget.figure]}"
+        for budget in result.budgets
+        if budget.figure in _HELD
+    ]
+    if not work.launches and held:
+        return held
     parts = []
     if "bytes_moved" in least or not least.keys() & {"bytes_loaded", "bytes_stored"}:
         parts.append(f"{counted(work.bytes_moved, 'byte')}{_ratio(work.bytes_moved, least.get('bytes_moved'))}")
@@ -139,7 +150,11 @@ def _work_parts(result: CaseResult) -> list[str]:
         parts.append(
             f"{grouped(work.dot_flops)}{HARD_SPACE}FLOP in dots{_ratio(work.dot_flops, least.get('dot_flops'))}"
         )
-    parts.append(counted(work.launches, "launch"))
+    for budget in result.budgets:
+        if budget.of:
+            n_bytes = int(budget.used(work))
+            parts.append(f"{counted(n_bytes, 'byte')} of {budget.of}{_ratio(n_bytes, budget.least)}")
+    parts += [*held, counted(work.launches, "launch")]
     n_sectors = work.sectors_loaded + work.sectors_stored
     if n_sectors:
         # Lanes that load the same word share its sector: then more bytes arrive than are moved.
@@ -196,11 +211,14 @@ def _figure_line(figure: Measurement) -> str:
     targets = f"pass {_value(name, target.pass_at)}"
     if target.gold_at is not None:
         targets += f", gold {_value(name, target.gold_at)}"
-    return f"{_value(name, figure.value)} {_FIGURES[name]} ({_value(name, figure.low, figure.high)}; {targets})"
+    interval = f"{_value(name, figure.low, figure.high)}; " if name not in QUALITIES else ""
+    return f"{_value(name, figure.value)} {_FIGURES[name]} ({interval}{targets})"
 
 
 def _value(figure: str, *values: float) -> str:
     """`0.93` as a percentage or as a factor; of two values, `97.8–98.4%`."""
-    if figure == "times_eager":
+    if figure in QUALITIES:
+        return "–".join(f"{value:.1f}" for value in values)
+    if figure in TIMES:
         return "–".join(f"{value:.2f}" for value in values)
     return "–".join(f"{value * 100:.3g}" for value in values) + "%"

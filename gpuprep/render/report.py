@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from gpuprep.exercise import Exercise
 from gpuprep.model import OTHER_ACCESS, OTHER_CALL, CaseResult, Outcome, Remark, Report, SourceLine
-from gpuprep.render.figures import amount, counted_figure, paragraphs, wanted
+from gpuprep.render.figures import amount, paragraphs, wanted
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part, clean, counted, grouped
 from gpuprep.render.marks import mark
 
@@ -168,12 +168,12 @@ def _budgets(page: Page, failure: CaseResult) -> None:
     if failure.outcome not in _WORKED or failure.work is None:
         return
     for budget in failure.budgets:
-        value = counted_figure(failure.work, budget)
+        value = budget.used(failure.work)
         if budget.least <= value <= budget.most or budget.why in failure.message:
             continue
         page.blank()
         page.line(
-            (f"{budget.figure}  ", "strong"),
+            (f"{budget.name}  ", "strong"),
             (amount(budget, value), "bad"),
             f" counted, {wanted(budget)}",
             indent=INDENT,

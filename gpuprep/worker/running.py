@@ -153,14 +153,14 @@ class Runner:
 
     @contextlib.contextmanager
     def _recording(self, reverse: bool, args: Sequence[Any], ends_by: float | None) -> Iterator[Recording]:
+        tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
         if self._counter is not None:
-            tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
             with self._counter.recording(reverse=reverse, inputs=tensors, path=self.path, ends_by=ends_by) as recording:
                 yield recording
             return
-        host_ops = HostOps(self.path)
+        host_ops = HostOps(self.path, tensors)
         with host_ops.recording():
-            yield Recording(host_ops=host_ops.ops)
+            yield Recording(inputs=tensors, host_ops=host_ops.ops, allocations=host_ops.allocations)
 
     def raised(self, error: BaseException, during: str) -> Answer:
         """What the learner's code raised, where, and what that says about it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -185,8 +185,7 @@ class _Walk:
         return decoded(value, functions)
 
     def _take(self, recording: Recording) -> None:
-        before, new = asdict(self._work), asdict(recording.work)
-        self._work = replace(self._work, **{figure: before[figure] + new[figure] for figure in before})
+        self._work += recording.work
         for found in recording.findings:
             place = (found.kind, found.path, found.line, found.tensor, found.is_store)
             self._findings.setdefault(place, found)

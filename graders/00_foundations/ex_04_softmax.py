@@ -1,6 +1,6 @@
 """Grades ex_04 row softmax."""
 
-from gpuprep.grader import EDGE_SIZES, ITEMSIZE, Budget, Case, ErrorModel, Expected, Grader, Tier, Traffic
+from gpuprep.grader import EDGE_SIZES, ITEMSIZE, Budget, Case, ErrorModel, Expected, Grader, Tier, Traffic, compiled
 
 GPU = ("cuda",)
 N_MOST = 16384
@@ -58,6 +58,9 @@ class RowSoftmax(Grader):
             return (x.softmax(1),)
         back = order.argsort()
         return (x[:, order].softmax(1)[:, back],)
+
+    def baselines(self, case):
+        return (*super().baselines(case), compiled(lambda x: x.softmax(1)))
 
     def error_model(self, case):
         # Subtraction, change of base and exp round about once each, and what they lose grows with |x − m|: hence the
