@@ -153,6 +153,9 @@ def check(
             help="`witnessed`: work that only your own process counted is no pass; `speed`: nor is one without speed."
         ),
     ] = None,
+    world: Annotated[
+        int | None, typer.Option(min=1, metavar="RANKS", help="Of an exercise for several ranks: with so many only.")
+    ] = None,
     as_json: cli_dev.AsJson = False,
 ) -> None:
     """Grade an exercise: is it right, how much work does it do, how fast is it?"""
@@ -166,7 +169,7 @@ def check(
     else:
         exercises = desk.exercises(queries)
         checking.require_present(desk.workspace, exercises)
-    options = checking.Options(device, timeout, require)
+    options = checking.Options(device, timeout, require, world)
     checking.ask_ahead(desk.workspace, desk.curriculum, exercises, options)
     from gpuprep.cli_check import check_each
 

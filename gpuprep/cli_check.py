@@ -93,7 +93,7 @@ def bench_each(queries: list[str] | None, *, is_reference: bool, csv_path: Path 
 @contextmanager
 def _pool_for(exercises: Sequence[Exercise], options: Options) -> Iterator[WarmPool | None]:
     """A pool of our own where it pays: for several exercises, when none runs that could do them."""
-    if len(exercises) < MIN_FOR_POOL or (options.required is None and pool_client.status()):
+    if len(exercises) < MIN_FOR_POOL or (options.can_be_asked and pool_client.status()):
         yield None
         return
     from gpuprep.grading.pool import WarmPool

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 
 SHARES = ("share_of_copy", "share_of_matmul")
 """Of ceilings that are measured on this card."""
-TIMES = ("times_eager", "times_compiled", "times_f16", "times_sdpa", "times_unsplit", "times_unfused")
+TIMES = (
+    "times_eager",
+    "times_compiled",
+    "times_f16",
+    "times_sdpa",
+    "times_unsplit",
+    "times_unfused",
+    "times_all_reduce",
+    "times_one_gpu",
+)
 """Of what a learner would use instead: its time divided by the learner's. The rest of the name is a baseline's key."""
 QUALITIES = ("sqnr_db",)
 """Of what is computed, not how fast: graded everywhere. Decibels of signal over quantization noise."""

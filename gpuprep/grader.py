@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from gpuprep.allowed_ops import ARITHMETIC, COLLECTIVES, HOST_OPS, MESSAGES
 from gpuprep.model import Budget, Case, Scalar, Tier
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARITHMETIC",
+    "COLLECTIVES",
     "EDGE_SIZES",
     "HOST_OPS",
     "ITEMSIZE",
+    "MESSAGES",
     "UNIT_ROUNDOFF",
     "Baseline",
     "Budget",
@@ -32,6 +35,7 @@ __all__ = [
     "ErrorModel",
     "Expected",
     "Grader",
+    "GroupGrader",
     "Scalar",
     "Tier",
     "Traffic",
@@ -47,42 +51,6 @@ ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8,
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Largest relative error of one rounding to nearest, by dtype name."""
-
-HOST_OPS = frozenset(
-    f"aten.{name}"
-    for name in (
-        # allocation
-        "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros full full_like new_full "
-        # views
-        "view _unsafe_view reshape as_strided expand t transpose permute slice select unsqueeze squeeze detach alias "
-        "unbind split narrow unflatten movedim swapaxes broadcast_to view_as lift_fresh "
-        # .contiguous() of a non-contiguous tensor, and reading a scalar on the host
-        "clone contiguous _local_scalar_dense item is_same_size sym_size sym_stride sym_numel"
-    ).split()
-)
-"""Torch operations that host code around a kernel may use on tensors of any size, by overload packet."""
-
-ARITHMETIC = frozenset(
-    f"aten.{name}"
-    for name in (
-        # elementwise
-        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 log log2 sqrt rsqrt pow square "
-        "tanh erf sigmoid round floor ceil clamp clamp_ clamp_min clamp_max maximum minimum where masked_fill "
-        "masked_fill_ eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
-        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan "
-        "remainder floor_divide fmod trunc frac "
-        # reductions and scans
-        "sum mean amax amin max min any all cumsum prod "
-        # products of matrices
-        "mm bmm matmul addmm baddbmm mv dot "
-        # made, filled, copied, put together, picked out
-        "arange ones ones_like scalar_tensor eye tril triu tril_ triu_ copy_ fill_ zero_ _to_copy to cat stack "
-        "index index_put index_put_ index_select gather scatter scatter_ repeat repeat_interleave flip roll "
-        "constant_pad_nd unfold sort argsort kthvalue topk quantile"
-    ).split()
-)
-"""Operations on whole tensors that an exercise may allow whose work is not a kernel: `HOST_OPS | ARITHMETIC`. What does
-a whole exercise in one call, such as attention, softmax or quantization, is not among them."""
 
 GUARD_ELEMENTS = 256
 """Poisoned elements before and after every tensor that a grader makes; keeps the 16-byte alignment kernels expect."""
@@ -343,6 +311,10 @@ class Grader(ABC):
             return ()
         return (Baseline("eager", self.baseline, lambda *args: functools.partial(self.honest, case, *args)),)
 
+    def allowed_in(self, case: Case) -> frozenset[str]:  # noqa: ARG002  overridden where operations differ
+        """What host code may use in a case: `allowed_ops`, unless an operation has rules of its own."""
+        return self.allowed_ops
+
     def uses_kernels(self, case: Case) -> bool:  # noqa: ARG002  overridden where some cases launch nothing
         """False where a case asks for what plain Python or torch works out: then there is nothing to witness."""
         return True
@@ -354,3 +326,40 @@ class Grader(ABC):
             NotImplementedError: the exercise has a speed case but no figure for it.
         """
         raise NotImplementedError(f"{type(self).__name__} has a speed case but no traffic()")
+
+
+class GroupGrader(Grader):
+    """A grader of what several processes do together: a case runs on `case["world"]` ranks at once.
+
+    `inputs` makes the whole's arguments, and `oracle` and `honest` say what must come back from all ranks: the outputs
+    of rank 0, then as many of rank 1, and so on. The driver beside it makes the calls. A speed case runs with NCCL on a
+    card for each rank; the driver makes its arguments there (`timed_args`), and computes `baseline` with them too, on
+    ranks that hold nothing of the learner's.
+    """
+
+    baseline_key: ClassVar[str]
+    """The targets that the driver's `baseline` decides."""
+
+    @abstractmethod
+    def shard(self, case: Case, args: Sequence[Any], rank: int) -> tuple[Any, ...]:
+        """Of the whole's arguments, those of one rank's call."""
+
+    def rank_budgets(self, case: Case, rank: int) -> tuple[Budget, ...]:  # noqa: ARG002  overridden where ranks differ
+        """Bounds on the counted work of one rank."""
+        return self.budgets(case)
+
+    def baseline_ranks(self, case: Case) -> int:
+        """How many ranks the baseline runs on."""
+        return int(case["world"])
+
+    def baselines(self, case: Case) -> Sequence[Baseline]:  # noqa: ARG002  overridden where there are several
+        """The driver's, which runs in a group of its own."""
+
+        def prepare(*_: Any) -> Callable[[], Any]:
+            raise NotImplementedError("it runs on several ranks")
+
+        return (Baseline(self.baseline_key, self.baseline, prepare),)
+
+    def uses_kernels(self, case: Case) -> bool:  # noqa: ARG002  as it is declared
+        """False: what ranks send each other is seen where torch sends it."""
+        return False

@@ -43,6 +43,18 @@ class Work:
     """Shared memory that the blocks of CUDA kernels were given, static and dynamic, of all launches together."""
     mma: int = 0
     """Multiply-accumulates of whole tiles on tensor cores, one a warp."""
+    messages: int = 0
+    """Sent from rank to rank, of one rank like all figures of communication."""
+    sent_bytes: int = 0
+    """In those messages."""
+    collectives: int = 0
+    """Collective operations in the forward pass, barriers apart."""
+    collectives_backward: int = 0
+    """The same in the backward pass."""
+    ring_bytes: int = 0
+    """What a ring sends for the forward pass's collectives: 2(N−1)/N of an all-reduce's bytes, (N−1)/N of another's."""
+    ring_bytes_backward: int = 0
+    """The same in the backward pass."""
     peak_bytes: int = 0
     """The most memory that tensors which host code allocated held at one time, outputs included."""
     largest_tensor_bytes: int = 0
@@ -85,6 +97,7 @@ class Work:
 
 RATIOS = ("sectors_per_load", "sectors_per_store", "shared_bytes_per_thread")
 """Figures that say how well memory is used, not how much of it."""
+COMMUNICATION = ("messages", "sent_bytes", "collectives", "collectives_backward", "ring_bytes", "ring_bytes_backward")
 _HELD = ("peak_bytes", "largest_tensor_bytes")
 COUNTS = tuple(field for field in Work.__dataclass_fields__ if field not in (*_HELD, "bytes_loaded_of"))
 """Figures that add up from launch to launch."""

@@ -11,11 +11,10 @@ import numpy.typing as npt
 import torch
 
 from gpuprep.counters.accesses import Access
-from gpuprep.counters.allocations import Allocations
 from gpuprep.counters.extents import Extent
 from gpuprep.counters.findings import RACE, Finding
-from gpuprep.counters.torch_ops import HostOp
-from gpuprep.work import COUNTS, Work
+from gpuprep.counters.torch_ops import HostOp, HostOps
+from gpuprep.work import COMMUNICATION, COUNTS, Work
 
 MAX_RACES = 8
 """Races kept of one recording: the first few lines tell the story, and tracking stops after them."""
@@ -62,8 +61,7 @@ class Recording:
     inputs: Sequence[torch.Tensor] = ()
     is_reversed: bool = False
     ends_by: float | None = None
-    host_ops: list[HostOp] = field(default_factory=list)
-    allocations: Allocations = field(default_factory=Allocations)
+    host: HostOps = field(default_factory=HostOps)
     findings: list[Finding] = field(default_factory=list)
     bytes_loaded: int = 0
     bytes_stored: int = 0
@@ -95,12 +93,18 @@ class Recording:
         self._storages: dict[int, torch.UntypedStorage] = {}
 
     @property
+    def host_ops(self) -> list[HostOp]:
+        """The torch operations that host code ran."""
+        return self.host.ops
+
+    @property
     def work(self) -> Work:
         """The counted work so far."""
         return Work(
-            **{figure: getattr(self, figure) for figure in COUNTS},
-            peak_bytes=self.allocations.peak_bytes,
-            largest_tensor_bytes=self.allocations.largest_bytes,
+            **{figure: getattr(self, figure) for figure in COUNTS if figure not in COMMUNICATION},
+            **{figure: getattr(self.host.collectives, figure) for figure in COMMUNICATION},
+            peak_bytes=self.host.allocations.peak_bytes,
+            largest_tensor_bytes=self.host.allocations.largest_bytes,
             bytes_loaded_of=tuple(self._loaded_bytes[extent.storage] for extent in self._input_extents),
         )
 

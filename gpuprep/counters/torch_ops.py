@@ -15,6 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpuprep.counters.allocations import Allocations
+from gpuprep.counters.collectives import NAMESPACES, Collectives
 
 MAX_HOST_OPS = 1000
 """Distinct operations kept of one recording; no honest file has as many lines."""
@@ -50,6 +51,7 @@ class HostOps:
     def __init__(self, path: str | None = None, inputs: Sequence[torch.Tensor] = ()) -> None:
         self.ops: list[HostOp] = []
         self.allocations = Allocations(inputs)
+        self.collectives = Collectives()
         self._places: dict[tuple[str, str, int], int] = {}
         self._path = path
         self._is_on = False
@@ -130,7 +132,10 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _run_noted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
-        self._host_ops.note(str(func), max(_numel(args), _numel(kwargs), _numel(result)), result)
+        name = str(func)
+        if name.startswith(NAMESPACES):
+            self._host_ops.collectives.note(name, args, result)
+        self._host_ops.note(name, max(_numel(args), _numel(kwargs), _numel(result)), result)
         return result
 
 

@@ -110,7 +110,7 @@ class Counter:
         if switch.recording is not None:
             raise RuntimeError("a recording is going on in this process already")
         host_ops = HostOps(path, inputs)
-        recording = Recording(inputs, reverse, ends_by, host_ops=host_ops.ops, allocations=host_ops.allocations)
+        recording = Recording(inputs, reverse, ends_by, host_ops)
         switch.is_reversed = reverse
         switch.recording = recording
         try:

@@ -288,7 +288,7 @@ def _banned(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
     has_kernels = asked.grader.uses_kernels(asked.case)
     for op in answer["host_ops"]:
         name = packet(op)
-        if name in asked.grader.allowed_ops or op["numel"] <= 1:
+        if name in asked.grader.allowed_in(asked.case) or op["numel"] <= 1:
             continue
         yield asked.failed(
             Outcome.BANNED_CALL,
@@ -301,6 +301,8 @@ def _banned(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
 
 def _spoken(op_name: str) -> str:
     library, _, name = op_name.partition(".")
+    if library in ("c10d", "_c10d_functional"):
+        return f"torch.distributed's {name.strip('_')}"
     return f"torch's {name}" if library == "aten" else op_name
 
 

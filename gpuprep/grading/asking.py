@@ -48,7 +48,7 @@ class Asking:
 
     def deadline(self, kind: str) -> float:
         """When a worker of this kind has had its time, if that begins now."""
-        return time.monotonic() + self._limit_s(kind)
+        return time.monotonic() + self.limit_s(kind)
 
     def ask(self, worker: WorkerProcess, request: dict[str, Any], deadline: float, when: str) -> dict[str, Any]:
         """The worker's answer.
@@ -61,7 +61,7 @@ class Asking:
         except WorkerTimeoutError:
             raise StopGradingError(
                 Outcome.TIMED_OUT,
-                f"still running after {self._limit_s(worker.device):g} s {when}",
+                f"still running after {self.limit_s(worker.device):g} s {when}",
                 worker.last_line(self.path),
             ) from None
         except WorkerDiedError as error:
@@ -91,7 +91,7 @@ class Asking:
             f"{path}: {where}: {type(error).__name__}: {error}", next_step=f"gpuprep dev check {self.exercise.id}"
         )
 
-    def _limit_s(self, kind: str) -> float:
+    def limit_s(self, kind: str) -> float:
         return self.timeout_s or DEFAULT_LIMIT_S[kind]
 
 

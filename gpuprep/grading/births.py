@@ -47,6 +47,7 @@ _ENVIRONMENT = (
 )
 """All that a worker inherits. In particular no PYTHON*, no LD_PRELOAD, no tokens."""
 
+REAP_LIMIT_S = 1.0
 END_LIMIT_S = 8.0
 """How long a guardian may take to end its worker; longer than it gives itself."""
 _PR_SET_CHILD_SUBREAPER = 36
@@ -221,6 +222,7 @@ class Forked:
             os.close(descriptor)
         with BIRTHS:
             LIVE.discard(guardian)
+            ENDED.add(guardian)
             if not self._is_clean:
                 kill_orphans(self._known)
 
@@ -254,6 +256,8 @@ class Forked:
 
 LIVE: set[int] = set()
 """Workers, templates and guardians that are running now; their processes are nobody's orphans."""
+ENDED: set[int] = set()
+"""Guardians that have done their work. Those that their template hasn't reaped come to us when it ends."""
 BIRTHS = threading.Lock()
 """Held while a worker starts and while orphans are looked for, so that no newborn is taken for one."""
 _GENERATIONS = 20
@@ -270,6 +274,17 @@ def kill_orphans(known: set[int]) -> None:
         if not orphans:
             return
         _kill(orphans)
+
+
+def reap_ended() -> None:
+    """Let go of guardians that outlived their template. To be called with BIRTHS held."""
+    deadline = time.monotonic() + REAP_LIMIT_S
+    for pid in ENDED:
+        with contextlib.suppress(ChildProcessError):
+            # Their last word is said; what is left is to exit.
+            while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
+                time.sleep(0.001)
+    ENDED.clear()
 
 
 def children() -> set[int]:

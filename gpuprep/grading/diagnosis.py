@@ -12,6 +12,7 @@ __all__ = ["Evidence", "Recompute", "diagnose"]
 
 # The first that fits is named: those that hardly ever fit by chance come first, those of last resort last.
 _PATTERNS: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
+    places.spread,
     formulas.overflow,
     places.never_written,
     formulas.constant,

@@ -23,12 +23,14 @@ def never_written(evidence: Evidence) -> Diagnosis | None:
     n_bad, total = int(bad.sum()), bad.numel()
     if n_bad == 0:
         return None
-    what = "NaN" if evidence.got.dtype.is_floating_point else str(torch.iinfo(evidence.got.dtype).max)
+    is_float = evidence.got.dtype.is_floating_point
+    what = "NaN" if is_float else str(torch.iinfo(evidence.got.dtype).max)
+    computed = " But −inf − (−inf), 0 · inf and 0 / 0 are NaN, too." if is_float else ""
     if n_bad == total:
         return Diagnosis(
             "never_written",
             f"Nothing but {what}, which fresh memory holds here. Is the kernel launched, and does it store? Or does it "
-            "add to memory that nothing has written yet? torch.empty makes no zeros.",
+            f"add to memory that nothing has written yet? torch.empty makes no zeros.{computed}",
         )
     if edge := _edge(bad):
         return Diagnosis(
@@ -38,8 +40,22 @@ def never_written(evidence: Evidence) -> Diagnosis | None:
         return None
     return Diagnosis(
         "never_written",
-        f"{n_bad} of {total} elements were never written and still hold {what}: some programs skip part of their "
-        "block.",
+        f"{n_bad} of {total} elements hold {what} as if they were never written: some programs skip part of their "
+        f"block.{computed}",
+    )
+
+
+def spread(evidence: Evidence) -> Diagnosis | None:
+    """NaN that came in with an argument, where the result doesn't depend on it."""
+    import torch
+
+    came_in = any(bool(torch.isnan(tensor).any()) for tensor in evidence.tensors())
+    if not came_in or not bool((torch.isnan(evidence.found) & ~torch.isnan(evidence.value)).any()):
+        return None
+    return Diagnosis(
+        "spread_nan",
+        "An argument holds NaN in places that the result does not depend on, and it came through: 0 · NaN is NaN. A "
+        "weight of 0 hides a value only if that is a number; what is not to be seen must be left out of the product.",
     )
 
 

@@ -37,6 +37,7 @@ from gpuprep.grading.births import (
     become_reaper,
     environment,
     package_root,
+    reap_ended,
 )
 
 if TYPE_CHECKING:
@@ -248,6 +249,7 @@ class _Template:
         self._owner.close()
         with BIRTHS:
             LIVE.discard(self.pid)
+            reap_ended()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
+import psutil
+
 from gpuprep.channel import NONCE_BYTES, Channel, ChannelClosedError, ChannelError
 from gpuprep.errors import GraderFaultError
 from gpuprep.grading.births import Birth, Ends, Forked, Spawned
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 START_LIMIT_S = 120.0
 """Importing torch from a cold disk can take most of a minute."""
+STACK_S = 0.1
+"""What a fault handler needs to write where a process is."""
 OUTPUT_KEPT_BYTES = 16 * 1024
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(\x07|\x1b\\)?|.)?|[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 
@@ -57,6 +61,10 @@ class WorkerProcess:
         self.versions: Mapping[str, str] = {}
         self.can_count = False
         self.why_not = ""
+        self.was_given_up = False
+        """True once it was killed for its silence."""
+        self.was_busy = False
+        """True where it was computing then, and not waiting for something."""
         self._pool = pool
         self._begin(lambda nonce, ends: pool.fork(device, nonce, ends, is_trusted=is_trusted) if pool else None)
 
@@ -148,6 +156,15 @@ class WorkerProcess:
                 return
         self._clear_away()
 
+    def give_up_on(self) -> None:
+        """Have it write where it is, then kill it: whoever waits for its answer is told that it died."""
+        self.was_given_up = True
+        with contextlib.suppress(psutil.Error):
+            self.was_busy = psutil.Process(self.pid).status() == psutil.STATUS_RUNNING
+        self._birth.show_stack()
+        time.sleep(STACK_S)
+        self._birth.kill()
+
     def _clear_away(self) -> None:
         self._birth.end()
         self._channel.close()
@@ -167,9 +184,7 @@ class WorkerProcess:
             return self._channel.receive(deadline=deadline)
         except TimeoutError:
             # Its fault handler prints where it is, even from an endless loop.
-            self._birth.show_stack()
-            time.sleep(0.1)
-            self._birth.kill()
+            self.give_up_on()
             raise WorkerTimeoutError from None
         except ChannelClosedError:
             raise WorkerDiedError(self._how_it_ended()) from None

@@ -19,13 +19,14 @@ import gpuprep
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError
 from gpuprep.exercise import QUALITIES, TIMES, Exercise
-from gpuprep.grader import Draw, Grader
-from gpuprep.grading.answers import Answer, Asked, result_of, said, source_line
+from gpuprep.grader import Draw, Grader, GroupGrader
+from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.asking import Asking, StopGradingError
+from gpuprep.grading.group_session import GroupSession
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerProcess
-from gpuprep.grading.signature import signature_problem
+from gpuprep.grading.signature import judge_import
 from gpuprep.grading.sources import are_unstarted, read_sources
 from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.grading.witnessed import SEED_STEP, Call, witnessed_result
@@ -49,6 +50,7 @@ def check(
     on_event: OnEvent | None = None,
     pool: WarmPool | None = None,
     witnessed: bool = False,
+    world: int | None = None,
 ) -> Report:
     """Grade one file.
 
@@ -61,15 +63,20 @@ def check(
         on_event: gets a few words whenever something starts.
         pool: forks the workers, which are started cold without it. The verdict does not depend on it.
         witnessed: have a second worker count, one that runs no host code; without it, counts are the learner's word.
+        world: of an exercise for several ranks, the only number of them to check with.
 
     Returns:
         The verdict. Nothing that the learner's code does raises.
 
     Raises:
         WorkspaceError: the file can't be read.
-        UsageError: `cuda` was asked for and there is none.
+        UsageError: `cuda` was asked for and there is none, or a number of ranks that the exercise has no cases for.
         GraderFaultError: the grader itself is broken.
     """
+    if world is not None and exercise.language != "distributed":
+        raise UsageError(
+            f"--world {world}: {exercise.id} runs in one process", next_step=f"gpuprep check {exercise.id}"
+        )
     started = time.monotonic()
     # Lines are shown beside faults; the file may have changed since an earlier check in this process.
     for file in curriculum.sources(path):
@@ -87,7 +94,8 @@ def check(
             outcome=Outcome.NOT_STARTED, message="the stub has not been changed yet", **identity
         ).with_elapsed(time.monotonic() - started)
     asking = Asking(exercise, curriculum, path, timeout_s)
-    session = _Session(exercise, curriculum, path, device, asking, on_event or (lambda _: None), pool, witnessed)
+    told = on_event or (lambda _: None)
+    session = _Session(exercise, curriculum, path, device, asking, told, pool, witnessed, world)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
 
 
@@ -101,6 +109,7 @@ class _Session:
     on_event: OnEvent
     pool: WarmPool | None = None
     is_witnessed: bool = False
+    world: int | None = None
     seed: int = field(default_factory=lambda: secrets.randbits(48))
     results: list[CaseResult] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -117,6 +126,8 @@ class _Session:
 
     def run(self) -> Graded:
         """Grade on the CPU, then, where nothing failed and there is a card, on the card."""
+        if self.exercise.language == "distributed":
+            return self._run_group()
         self.on_event("starting")
         with contextlib.ExitStack() as stack:
             # The workers import torch while this side does, and the card's make their context while the CPU is graded.
@@ -152,6 +163,24 @@ class _Session:
             seed=self.seed,
             stdout=self.output,
         )
+
+    def _run_group(self) -> Graded:
+        grader = load_grader(self.curriculum, self.exercise)
+        assert isinstance(grader, GroupGrader)  # noqa: S101  what a distributed exercise's grader is
+        cases = self._cases(grader)
+        group = GroupSession(
+            self.exercise,
+            self.curriculum,
+            self.path,
+            self.device,
+            self.asking,
+            self.on_event,
+            self.pool,
+            self.world,
+            self.seed,
+        )
+        with _one_thread():
+            return group.run(grader, cases)
 
     def _card_workers(self) -> Iterator[WorkerProcess]:
         """The learner's, and the one that holds the identity against it, which runs our code only."""
@@ -235,25 +264,7 @@ class _Session:
         }
         answer = self.asking.ask(worker, request, deadline, "while it was being imported")
         with self.asking.making_sense_of("the import"):
-            self._judge_import(grader, answer)
-
-    def _judge_import(self, grader: Grader, answer: dict[str, Any]) -> None:
-        if answer["status"] == "missing":
-            defined = ", ".join(answer["defined"]) or "nothing"
-            raise StopGradingError(
-                Outcome.WRONG_SIGNATURE, f"no function {grader.function}() in the file; it defines {defined}"
-            )
-        if answer["status"] == "raised":
-            where = source_line(self.path, answer["line"], answer["path"])
-            message = said(answer)
-            if answer["lacks_back_end"]:
-                raise StopGradingError(Outcome.SKIPPED, message, where)
-            if answer["needs_device"]:
-                raise StopGradingError(Outcome.SKIPPED, f"the file needs a GPU to be imported ({message})", where)
-            outcome = Outcome.COMPILE_FAILED if answer["is_syntax"] else Outcome.RAISED
-            raise StopGradingError(outcome, f"{message} (while importing the file)", where)
-        if problem := signature_problem(grader, answer["parameters"]):
-            raise StopGradingError(Outcome.WRONG_SIGNATURE, problem)
+            judge_import(self.path, grader, answer)
 
     def _grade_case(self, worker: WorkerProcess, grader: Grader, case: Case, deadline: float) -> CaseResult:
         args = self._inputs(grader, case)

@@ -35,6 +35,14 @@ class Options:
     """`speed`: a pass without graded, audited speed is none. `witnessed`: nor is one whose work only its own process
     counted; `speed` asks for that too."""
 
+    world: int | None = None
+    """Of an exercise for several ranks, the only number of them to check with."""
+
+    @property
+    def can_be_asked(self) -> bool:
+        """True where a pool that runs in the background may do it. What must count is not asked of whoever listens."""
+        return self.required is None and self.world is None
+
     def unmet(self, report: Report) -> str:
         """Why a pass does not count as one here; empty where it does, or where there is none."""
         if self.required is None or not report.outcome.is_pass:
@@ -109,8 +117,7 @@ def _graded(
     pool: WarmPool | None,
 ) -> Report:
     device, timeout_s = options.device, options.timeout_s
-    # What must count is not asked of whoever listens under a pool's name.
-    if pool is None and options.required is None:
+    if pool is None and options.can_be_asked:
         from gpuprep.grading import pool_client
 
         report = pool_client.check(exercise, curriculum, path, device=device, timeout_s=timeout_s, on_event=on_event)
@@ -127,6 +134,7 @@ def _graded(
         on_event=on_event,
         pool=pool,
         witnessed=options.required is not None,
+        world=options.world,
     )
 
 
@@ -135,7 +143,7 @@ def ask_ahead(workspace: Workspace, curriculum: Curriculum, exercises: Sequence[
 
     Meanwhile the caller can import what shows it.
     """
-    if exercises and options.required is None:
+    if exercises and options.can_be_asked:
         from gpuprep.grading import pool_client
 
         path = workspace.exercise_path(exercises[0])

@@ -37,13 +37,18 @@ def repro(workspace: Workspace, curriculum: Curriculum, progress: Progress, exer
 
     Raises:
         GpuprepError: there is no failing input to write: no attempt, a pass, a failure before any case ran, only
-            hidden cases, an exercise that changed since, or a GPU that is not here.
+            hidden cases, an exercise that changed since or takes several processes, or a GPU that is not here.
         GraderFaultError: the grader can't make the inputs again.
         WorkspaceError: the files can't be written.
     """
     from gpuprep.grading.loading import load_grader
     from gpuprep.workspace import write_atomically
 
+    if exercise.language == "distributed":
+        raise GpuprepError(
+            f"{exercise.id} runs in several processes, and a script is one: its report names rank and line",
+            next_step=f"gpuprep check {exercise.id}",
+        )
     attempt = _failed_attempt(progress, exercise)
     entry = _failing_case(attempt, exercise)
     if attempt.exercise_hash != curriculum.exercise_hash(exercise):

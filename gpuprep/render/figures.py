@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gpuprep.exercise import QUALITIES, TIMES, Target
 from gpuprep.model import Budget, CaseResult, Measurement, Outcome, Report, Tier, TierResult, Timing, Work
 from gpuprep.render.layout import HARD_SPACE, counted, grouped
-from gpuprep.work import RATIOS
+from gpuprep.work import COMMUNICATION, RATIOS
 
 SECTOR_BYTES = 32
 """The smallest piece of memory that a GPU moves."""
@@ -23,6 +23,8 @@ _FIGURES = {
     "times_sdpa": "× as fast as torch's best attention",
     "times_unsplit": "× as fast as unsplit",
     "times_unfused": "× as fast as unfused",
+    "times_all_reduce": "× as fast as dist.all_reduce",
+    "times_one_gpu": "× as fast as one GPU",
     "sqnr_db": "dB of signal over quantization noise",
 }
 
@@ -119,10 +121,12 @@ def _work_lines(report: Report) -> list[str]:
         return []
     shown = next((result for result in measured if result.outcome.is_failure), measured[0])
     n_within = sum(result.outcome.is_pass for result in measured)
+    # Of ranks, all that pass did about the same: what the first one did is told.
+    whose = "rank 0 of " if "world" in shown.case.params else ""
     return [
         *(_figure_line(figure) for result in measured for figure in result.figures),
         ", ".join(_work_parts(shown)),
-        f"{shown.case.name}; {n_within} of {counted(len(measured), 'case')} within budget",
+        f"{whose}{shown.case.name}; {n_within} of {counted(len(measured), 'case')} within budget",
     ]
 
 
@@ -137,8 +141,8 @@ def _work_parts(result: CaseResult) -> list[str]:
         for budget in result.budgets
         if budget.figure in _HELD
     ]
-    if not work.launches and held:
-        return held
+    if not work.launches and (held or any(budget.figure in COMMUNICATION for budget in result.budgets)):
+        return [*held, *_communication_parts(work)]
     parts = []
     if "bytes_moved" in least or not least.keys() & {"bytes_loaded", "bytes_stored"}:
         parts.append(f"{counted(work.bytes_moved, 'byte')}{_ratio(work.bytes_moved, least.get('bytes_moved'))}")
@@ -161,6 +165,20 @@ def _work_parts(result: CaseResult) -> list[str]:
         used = min(1.0, work.bytes_moved / (n_sectors * SECTOR_BYTES))
         parts.append(f"sectors {used:.0%} used")
     return [*parts, *_warp_parts(work)]
+
+
+def _communication_parts(work: Work) -> list[str]:
+    """What a rank sends to others."""
+    parts = []
+    if work.messages:
+        parts.append(f"{counted(work.sent_bytes, 'byte')} sent in {counted(work.messages, 'message')}")
+    for name, n_collectives, n_bytes in (
+        ("forward", work.collectives, work.ring_bytes),
+        ("backward", work.collectives_backward, work.ring_bytes_backward),
+    ):
+        if n_collectives:
+            parts.append(f"{counted(n_collectives, 'collective')} {name} ({counted(n_bytes, 'byte')} in a ring)")
+    return parts or ["nothing sent"]
 
 
 def _warp_parts(work: Work) -> list[str]:

@@ -242,6 +242,8 @@ def next_command(report: Report, exercise: Exercise) -> str:
         return f"gpuprep check {name}"
     if outcome in (Outcome.NOT_STARTED, Outcome.COMPILE_FAILED, Outcome.WRONG_SIGNATURE):
         return f"gpuprep open {name}"
-    if outcome in (Outcome.RAISED, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.DEADLOCK) and report.first_failure:
+    is_alone = exercise.language != "distributed"
+    stopped = (Outcome.RAISED, Outcome.CRASHED, Outcome.TIMED_OUT, Outcome.DEADLOCK)
+    if outcome in stopped and report.first_failure and is_alone:
         return f"gpuprep repro {name}"
     return f"gpuprep hint {name}"

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gpuprep.channel import storage_id
 from gpuprep.cuda import emulated
@@ -36,10 +37,14 @@ _ALLOCATIONS = frozenset("empty empty_like empty_strided new_empty new_empty_str
 _FILLS = frozenset("zeros zeros_like new_zeros full full_like new_full".split())
 ARITHMETIC = frozenset("add sub mul div neg sqrt rsqrt reciprocal maximum minimum".split())
 """What host code may compute on single elements, and the counting worker repeats."""
+DESCRIBED = ("shape", "strides", "block_shape")
+"""Lists of sizes that a tensor descriptor holds."""
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Every tensor in nested lists, tuples and dicts, in order."""
+    """Every tensor in nested lists, tuples and dicts, and under descriptors, in order."""
+    if isinstance(value, TensorDescriptor):
+        value = value.base
     if isinstance(value, torch.Tensor):
         yield value
         return
@@ -216,6 +221,9 @@ class Trail:
             return {"tensor": self._tensor(value)}
         if type(value) is tuple:
             return {"tuple": [self._argument(f"{name}[{place}]", item) for place, item in enumerate(value)]}
+        if type(value) is TensorDescriptor:
+            sizes = {name: [int(size) for size in getattr(value, name)] for name in DESCRIBED}
+            return {"descriptor": self._tensor(value.base), "padding": value.padding, **sizes}
         try:
             return self._glossary.value(value)
         except UnwritableError as error:

@@ -27,6 +27,7 @@ from gpuprep.cuda.errors import BackEndMissingError, CudaCompileError
 from gpuprep.errors import UnsupportedTritonError
 
 if TYPE_CHECKING:
+    from gpuprep.worker.group import Member
     from gpuprep.worker.launching import Trail
     from gpuprep.worker.stopwatch import Stopwatch
 
@@ -87,12 +88,17 @@ class Runner:
                 traced=request.get("traced", False),
                 limit_s=request.get("limit_s"),
             )
+        if request["do"] in ("join", "make", "time_together", "take"):
+            return self.member.serve(request)
         return self.stopwatch.serve(request)
 
     def load(self, path: str, function: str, driver: str | None) -> Answer:
-        """Import the learner's file, and the driver where the exercise has one."""
+        """Import the learner's file, and the driver where the exercise has one; without a path, the driver alone."""
         self.path = path
         try:
+            if not path and driver:
+                self._driver = _import(driver, "driver")
+                return {"status": "loaded", "parameters": None}
             module = _import(path, "solution")
             self._driver = _import(driver, "driver") if driver else None
         except BaseException as error:  # noqa: BLE001  whatever a learner's file throws is an answer
@@ -144,9 +150,23 @@ class Runner:
 
         return Stopwatch(self)
 
+    @functools.cached_property
+    def member(self) -> Member:
+        """Serves the requests to a rank of a group."""
+        from gpuprep.worker.group import Member
+
+        return Member(self)
+
+    @property
+    def driver(self) -> ModuleType:
+        """The exercise's driver."""
+        assert self._driver is not None  # noqa: S101  every exercise for several ranks has one
+        return self._driver
+
     def run(self, *args: Any) -> Any:
-        """One plain call, through the driver where there is one."""
-        assert self.function is not None  # noqa: S101  the trusted side loads before it calls
+        """One plain call, through the driver where there is one; where only that is loaded, of the baseline."""
+        if self.function is None:
+            return self.driver.baseline(*args)
         if self._driver is not None:
             return self._driver.drive(self._module, *args)
         return self.function(*args)
@@ -160,7 +180,7 @@ class Runner:
             return
         host_ops = HostOps(self.path, tensors)
         with host_ops.recording():
-            yield Recording(inputs=tensors, host_ops=host_ops.ops, allocations=host_ops.allocations)
+            yield Recording(tensors, host=host_ops)
 
     def raised(self, error: BaseException, during: str) -> Answer:
         """What the learner's code raised, where, and what that says about it."""

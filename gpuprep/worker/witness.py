@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gpuprep.counters.findings import Finding, KernelFault
 from gpuprep.counters.recording import Recording
@@ -21,13 +22,13 @@ from gpuprep.counters.triton_interpreter import Counter
 from gpuprep.errors import UnsupportedTritonError
 from gpuprep.model import Work
 from gpuprep.worker.cuda_replay import CudaReplay, modules_of
-from gpuprep.worker.launching import MAX_STEPS
+from gpuprep.worker.launching import DESCRIBED, MAX_STEPS
 from gpuprep.worker.memory import Memory
 from gpuprep.worker.sandbox import ForbiddenError, UnfollowedError, compiled, decoded
 
 Answer = dict[str, Any]
 
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError)
+_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError)
 """What reading a recipe raises that no honest worker writes."""
 
 
@@ -182,6 +183,9 @@ class _Walk:
             return self._memory.tensor(value["tensor"])
         if isinstance(value, dict) and "tuple" in value:
             return tuple(self._argument(item, functions) for item in value["tuple"])
+        if isinstance(value, dict) and "descriptor" in value:
+            sizes = [[int(size) for size in value[name]] for name in DESCRIBED]
+            return TensorDescriptor(self._memory.tensor(value["descriptor"]), *sizes, padding=value["padding"])
         return decoded(value, functions)
 
     def _take(self, recording: Recording) -> None:

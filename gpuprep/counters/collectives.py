@@ -1,0 +1,79 @@
+"""What a rank sends to others: messages and collectives, forward and backward apart, seen where torch dispatches them.
+
+Whatever way they are called by (`torch.distributed`, a process group's own methods, functional collectives), they pass
+the dispatcher. A collective's bytes are those that a rank sends for it in a ring, the least that bandwidth allows: of S
+bytes in all among N ranks, 2(N−1)/N·S for an all-reduce, and (N−1)/N·S for all others.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+NAMESPACES = ("c10d.", "_c10d_functional.")
+"""Of all operations between ranks."""
+_SENDS = ("send", "isend")
+_SILENT = ("recv_", "recv_any_source_", "irecv", "barrier", "monitored_barrier_", "wait_tensor", "check_for_nan")
+"""Operations for which a rank sends nothing but signals."""
+
+
+class Collectives:
+    """Counts one call's communication. Its figures are those of `Work`."""
+
+    def __init__(self) -> None:
+        self.messages = 0
+        self.sent_bytes = 0
+        self.collectives = 0
+        self.collectives_backward = 0
+        self.ring_bytes = 0
+        self.ring_bytes_backward = 0
+        # Backward passes of tensors on a card run in a thread of their own.
+        self._lock = threading.Lock()
+
+    def note(self, name: str, args: Iterable[Any], result: Any) -> None:
+        """Takes one operation.
+
+        Args:
+            name: `c10d.allreduce_.default`.
+            args: its positional arguments.
+            result: what it returned.
+        """
+        kind = name.split(".")[1]
+        if kind in _SILENT:
+            return
+        args = list(args)
+        with self._lock:
+            if kind in _SENDS:
+                self.messages += 1
+                self.sent_bytes += max(map(_n_bytes, args), default=0)
+                return
+            n_ranks = _n_ranks(args)
+            whole = max(map(_n_bytes, (*args, result)), default=0)
+            share = whole * (n_ranks - 1) // n_ranks * (2 if "allreduce" in kind or "all_reduce" in kind else 1)
+            # In a backward pass, the autograd engine has a task.
+            if torch._C._current_graph_task_id() == -1:  # noqa: SLF001  there is no public way to ask
+                self.collectives += 1
+                self.ring_bytes += share
+            else:
+                self.collectives_backward += 1
+                self.ring_bytes_backward += share
+
+
+def _n_ranks(args: Iterable[Any]) -> int:
+    """Of the operation's group."""
+    import torch.distributed as dist
+
+    for arg in args:
+        if isinstance(arg, torch.ScriptObject) and arg._type().name() == "ProcessGroup":  # type: ignore[attr-defined]  # noqa: SLF001
+            return int(dist.ProcessGroup.unbox(arg).size())
+    return dist.get_world_size()
+
+
+def _n_bytes(value: Any) -> int:
+    """Bytes of all tensors in nested lists."""
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
+    return sum(map(_n_bytes, value)) if isinstance(value, list | tuple) else 0
