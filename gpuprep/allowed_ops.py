@@ -18,15 +18,15 @@ ARITHMETIC = frozenset(
     f"aten.{name}"
     for name in (
         # elementwise
-        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 log log2 sqrt rsqrt pow square "
+        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 exp2_ log log2 sqrt rsqrt pow square "
         "tanh erf sigmoid round floor ceil clamp clamp_ clamp_min clamp_max maximum minimum where masked_fill "
         "masked_fill_ eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
-        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan "
+        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan isinf "
         "remainder floor_divide fmod trunc frac "
         # reductions and scans
         "sum mean amax amin max min any all cumsum prod "
         # products of matrices
-        "mm bmm matmul addmm baddbmm mv dot "
+        "mm bmm matmul addmm addmm_ baddbmm baddbmm_ mv dot "
         # made, filled, copied, put together, picked out
         "arange ones ones_like scalar_tensor eye tril triu tril_ triu_ copy_ fill_ zero_ _to_copy to cat stack "
         "index index_put index_put_ index_select gather scatter scatter_ repeat repeat_interleave flip roll "

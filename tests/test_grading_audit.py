@@ -9,6 +9,9 @@ import torch
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.device_memory import ALIGNMENT, PAGE_BYTES, DeviceBuffer, Place, lay_out
+from gpuprep.grader import Draw
+from gpuprep.grading.audit import BareDraw
+from gpuprep.grading.card import open_card
 from gpuprep.grading.session import check
 from gpuprep.model import Outcome
 from gpuprep.worker.timing import is_steady, median_interval
@@ -52,6 +55,23 @@ def test_steady_samples_are_told_from_scattered_ones() -> None:
     """Sampling stops when the interval is narrow, not before."""
     assert is_steady([1.0] * 30)
     assert not is_steady([1.0, 1.2] * 15)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "offset", "padded"])
+def test_audited_inputs_are_drawn_like_all_others(layout: str) -> None:
+    """The same values in the same layout; only the guard bands, which nobody would look at, are left out."""
+    drawn, bare = (kind(7).tensor(5, 9, dtype="float16", layout=layout) for kind in (Draw, BareDraw))
+    assert torch.equal(drawn, bare)
+    assert drawn.stride() == bare.stride()
+    assert layout != "contiguous" or bare.untyped_storage().nbytes() == 5 * 9 * 2
+
+
+def test_card_is_opened_once() -> None:
+    """By a thread that ends, with a card and without."""
+    opening = open_card()
+    opening.join(timeout=20)
+    assert not opening.is_alive()
+    assert open_card() is opening
 
 
 @pytest.mark.gpu

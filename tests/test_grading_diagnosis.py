@@ -147,6 +147,19 @@ def test_some_blocks_skipped(n: int) -> None:
     assert named(drawn(n), got) == "never_written"
 
 
+@pytest.mark.parametrize("n_rows", [1, 8])
+def test_nan_that_came_in(n_rows: int) -> None:
+    """A weight of 0 doesn't hide NaN: told apart from memory that nobody wrote."""
+    weights, values = drawn(8, 33).abs(), drawn(33, 5)
+    weights[:, :3] = 0
+    value = weights @ values
+    values[:3] = NAN
+    got = value.clone()
+    got[:n_rows] = NAN
+    assert named(value, got, [weights, values]) == "spread_nan"
+    assert named(value, -value, [weights, values]) == "sign"
+
+
 # Whole results
 
 

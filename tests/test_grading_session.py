@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -210,3 +212,9 @@ def test_broken_grader_is_the_graders_fault(curriculum: Curriculum, monkeypatch:
     monkeypatch.setattr(session, "load_grader", broken)
     with pytest.raises(GraderFaultError, match="ZeroDivisionError"):
         check(exercise, curriculum, curriculum.reference_path(exercise), device="cpu")
+
+
+def test_torch_is_imported_while_the_workers_do_so() -> None:
+    """A check that is started cold would take longer by all of that import, if it came before the workers'."""
+    script = "import sys; import gpuprep.grading.session; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -348,6 +348,36 @@ def test_addresses_that_are_no_tensors_are_out_of_bounds(replay: Replay) -> None
     assert seen["status"] == "stopped"
 
 
+COPY = """
+@triton.jit
+def copy(x_tiles, out_tiles):
+    start = tl.program_id(0) * 32
+    out_tiles.store([start], x_tiles.load([start]))
+"""
+
+
+def copied(**changes: Any) -> dict[str, Any]:
+    """A launch of COPY, from a descriptor of x with these changes to one of a new tensor."""
+    described = {"shape": [N], "strides": [1], "block_shape": [32], "padding": "zero"}
+    tiles = {"x_tiles": {"descriptor": place(0, N), **described, **changes}}
+    tiles["out_tiles"] = {"descriptor": place(2, N), **described}
+    return recipe(MAKE, {"launch": 0, "grid": [4], "args": tiles}, functions=[function(COPY)])
+
+
+def test_descriptors_are_made_again(replay: Replay) -> None:
+    """What a kernel loads and stores through a tensor descriptor is counted as what it does through a pointer."""
+    seen = replay(copied())
+    assert torch.equal(seen["outputs"][0], X)
+    assert seen["stored"] == [N]
+    assert (seen["work"]["bytes_loaded"], seen["work"]["bytes_stored"]) == (4 * N, 4 * N)
+    assert seen["work"]["bytes_loaded_of"] == [4 * N, 0]
+
+
+def test_descriptor_that_reaches_past_its_tensor_is_out_of_bounds(replay: Replay) -> None:
+    """The shape that a descriptor claims gives it no more than the tensor has."""
+    assert replay(copied(shape=[2 * N]))["status"] == "stopped"
+
+
 BROKEN: dict[str, dict[str, Any]] = {
     "no steps": {"functions": [], "outputs": []},
     "a step that is none": recipe({"trust": "me"}),
@@ -368,6 +398,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "a grid below zero": recipe(MAKE, launch(0, 1, 2, grid=[-1])),
     "an operation that is none": recipe(MAKE, {"compute": ["load", place(0, 1)], "into": place(2, 1)}),
     "functions without text": recipe(functions=[{"name": "f"}]),
+    "a descriptor of strided elements": copied(strides=[2]),
+    "a descriptor without a shape": copied(shape=[]),
 }
 
 

@@ -205,7 +205,8 @@ def precision(evidence: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "precision",
         f"Close, but {share:.1e} off relative to the terms, more than an honest {evidence.expected.dtype} result with "
-        "float32 accumulation loses: something was computed or accumulated in a lower precision (float16, TF32).",
+        "float32 accumulation loses: something was computed or accumulated in a lower precision (float16, TF32), or "
+        "was lost beside something larger.",
     )
 
 

@@ -237,10 +237,14 @@ class GroupSession:
             message = f"rank {failed.rank}: {result.message} (meanwhile {failed.waiting} waited for it)"
             raise StopGradingError(result.outcome, message, result.where) from None
         with self.asking.making_sense_of(case.name):
-            results = []
-            for rank_asked, answer in zip(asked, answers, strict=True):
-                result = result_of(rank_asked, answer)
-                results.append(budget_fault(rank_asked, answer, result) or result)
+            told = list(zip(asked, answers, strict=True))
+            results = [result_of(rank_asked, answer) for rank_asked, answer in told]
+            if all(result.outcome.is_pass for result in results):
+                # Only then: a rank that does too little shows in what others have.
+                results = [
+                    budget_fault(rank_asked, answer, result) or result
+                    for (rank_asked, answer), result in zip(told, results, strict=True)
+                ]
         return _worst(results)
 
     def _grade_on_cards(

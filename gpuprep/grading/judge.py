@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpuprep.grader import UNIT_ROUNDOFF, ErrorModel, Expected
+from gpuprep.grading.quick_look import is_all_within
 from gpuprep.model import Sample
 
 if TYPE_CHECKING:
@@ -49,25 +50,31 @@ def is_within(expected: Expected, got: torch.Tensor, model: ErrorModel) -> bool:
         return bool((got == expected.value.to(got.dtype)).all())
     if got.numel() == 0:
         return True
+    rounding = UNIT_ROUNDOFF[expected.dtype]
+    spread = model.roundings * UNIT_ROUNDOFF[model.accumulate]
+    floor = FLOOR[expected.dtype]
+    # Where NaN or infinity is in play, or an overflow, the comparison is False, and `judge` decides.
+    found = is_all_within(got, expected.value, expected.scale, (rounding, spread, floor))
+    return _is_within_by_torch(expected, got, rounding, spread, floor) if found is None else found
+
+
+def _is_within_by_torch(expected: Expected, got: torch.Tensor, rounding: float, spread: float, floor: float) -> bool:
     import torch
 
-    # allowed_error, but for the order of its terms, in few passes over few bytes: this is most of what an audit costs.
-    # The difference is taken in float64, and only kept shorter. Where NaN or infinity is in play, or an overflow, the
-    # comparison is False, and `judge` decides.
+    # allowed_error, but for the order of its terms, in few passes over few bytes. The difference is taken in float64,
+    # and only kept shorter.
     value, scale = expected.value, expected.scale
     kept = torch.float64 if expected.dtype == "float64" else torch.float32
 
     def magnitude(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(kept, copy=True).abs_()
 
-    rounding = UNIT_ROUNDOFF[expected.dtype]
-    spread = model.roundings * UNIT_ROUNDOFF[model.accumulate]
     excess = torch.sub(got, value, out=torch.empty_like(value, dtype=kept)).abs_()
     if scale is None:
         excess.sub_(magnitude(value), alpha=rounding + spread)
     else:
         excess.sub_(magnitude(value), alpha=rounding).sub_(magnitude(scale), alpha=spread)
-    return bool(excess.max() <= FLOOR[expected.dtype])
+    return bool(excess.max() <= floor)
 
 
 def judge(expected: Expected, got: torch.Tensor, model: ErrorModel) -> Judgement:

@@ -80,7 +80,8 @@ def tail(evidence: Evidence) -> Diagnosis | None:
         return Diagnosis(
             "stride",
             f"Only the first {line} is right, which needs no stride: look at what the number of a {line} is multiplied "
-            "by, and at what it is divided by.",
+            "by, and at what it is divided by. Under a causal mask it has a single term: then look at what terms are "
+            "weighted with.",
         )
     if any(not tensor.is_contiguous() for tensor in evidence.tensors()) and _is_most_of_an_axis(evidence.wrong):
         # Right at the beginning only: the further from it, the more a wrong stride is off.

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -96,7 +97,8 @@ def dial(name: str | None = None, *, is_for_check: bool = False) -> Line | None:
         end = pool_address.connect(folder, name)
     if end is None:
         return None
-    greeting: Message = {"name": name, "is_for_check": is_for_check}
+    # A guess, as early as it can be made: what was got ready in vain costs nothing but that.
+    greeting: Message = {"name": name, "is_for_check": is_for_check, "is_for_card": "cpu" not in sys.argv}
     if is_for_check:
         greeting |= {"environment": dict(os.environ), "folder": str(Path.cwd())}
     return Line(end, greeting)

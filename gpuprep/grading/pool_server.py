@@ -28,9 +28,10 @@ from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError
 from gpuprep.grading import pool_address
 from gpuprep.grading.births import BIRTHS, become_reaper, kill_orphans
+from gpuprep.grading.card import card_is_likely, open_card
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.reports import exercise_from
-from gpuprep.grading.session import card_is_likely, check
+from gpuprep.grading.session import check
 
 REQUEST_BYTES = 2**24
 
@@ -158,6 +159,9 @@ class _Server:
             os.environ.update(greeting["environment"])
             os.chdir(greeting["folder"])
             self._pool.prepare("cpu")
+            if greeting["is_for_card"] and card_is_likely():
+                open_card()
+                self._pool.prepare("cuda")
         request = json.loads(lines.readline(REQUEST_BYTES))
         if request["do"] == "status":
             status = {"pid": os.getppid(), "templates": self._pool.pids(), "idle_s": self._idle_s}

@@ -22,7 +22,7 @@ from gpuprep.exercise import QUALITIES, TIMES, Exercise
 from gpuprep.grader import Draw, Grader, GroupGrader
 from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.asking import Asking, StopGradingError
-from gpuprep.grading.group_session import GroupSession
+from gpuprep.grading.card import card_is_likely, open_card
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerProcess
@@ -137,16 +137,29 @@ class _Session:
                 self.witness_cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuprep-witness-"))
                 self.witness = stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True))
             early = self.device != "cpu" and card_is_likely()
-            on_card = [stack.enter_context(worker) for worker in self._card_workers()] if early else []
+            learner = stack.enter_context(self._on_card()) if early else None
+            # The card's contexts are made one after the other. Where the identity's worker is forked, it can come last.
+            identity = stack.enter_context(self._on_card(is_trusted=True)) if early and not self.pool else None
+            opening = open_card() if early else None
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
-            has_card = self._find_card()
+            has_card = opening is None and self._find_card()
+            if opening:
+                _import_for_card()
             with _one_thread():
                 stop = self._until_stopped(self._grade_on, worker, grader, [c for c in cases if "cpu" in c.devices])
             self.output = worker.output()
-            worker.stop()
-            if has_card and not (stop and stop.outcome.is_failure) and not self._has_failed:
-                learner, identity = on_card or (stack.enter_context(worker) for worker in self._card_workers())
+            # Before the card is probed: nothing of the learner's may be running then.
+            worker.stop(is_awaited=opening is not None)
+            has_failed = self._has_failed or (stop is not None and stop.outcome.is_failure)
+            if opening:
+                opening.join()
+                if not has_failed and identity is None:
+                    identity = stack.enter_context(self._on_card(is_trusted=True))
+                has_card = self._find_card()
+            if has_card and not has_failed:
+                learner = learner or stack.enter_context(self._on_card())
+                identity = identity or stack.enter_context(self._on_card(is_trusted=True))
                 stop = self._until_stopped(self._grade_on_card, learner, identity, grader, cases) or stop
                 self.output = (self.output + learner.output())[-OUTPUT_KEPT_BYTES:]
         return Graded(
@@ -165,6 +178,9 @@ class _Session:
         )
 
     def _run_group(self) -> Graded:
+        # Here, because it imports torch, which in all other checks is imported while the workers do the same.
+        from gpuprep.grading.group_session import GroupSession
+
         grader = load_grader(self.curriculum, self.exercise)
         assert isinstance(grader, GroupGrader)  # noqa: S101  what a distributed exercise's grader is
         cases = self._cases(grader)
@@ -182,10 +198,10 @@ class _Session:
         with _one_thread():
             return group.run(grader, cases)
 
-    def _card_workers(self) -> Iterator[WorkerProcess]:
-        """The learner's, and the one that holds the identity against it, which runs our code only."""
-        yield WorkerProcess("cuda", self.pool)
-        yield WorkerProcess("cuda", self.pool, is_trusted=True)
+    def _on_card(self, *, is_trusted: bool = False) -> WorkerProcess:
+        """The learner's worker, or the one that holds the identity against it, which runs our code only."""
+        prepared = self.pool.take("cuda") if self.pool and not is_trusted else None
+        return prepared or WorkerProcess("cuda", self.pool, is_trusted=is_trusted)
 
     def _evidence(self, grader: Grader, cases: Sequence[Case]) -> Evidence:
         # What torch did for host code is seen in the learner's process alone.
@@ -218,13 +234,11 @@ class _Session:
             self.why_no_speed = "--device cpu was asked for"
             return False
         if torch.cuda.is_available():
-            # Now, not when it is needed: by then a learner's code has run that can write where this would be read.
-            import gpuprep.grading.kernels
-            import gpuprep.grading.speed_tier  # noqa: F401
+            _import_for_card()
             from gpuprep.grading.machine import probe_ms
 
             self.card = torch.cuda.get_device_name(0)
-            # Before the learner's file is loaded anywhere.
+            # While no process runs that has loaded the learner's file.
             self.calm_ms = probe_ms(N_PROBES)
             return True
         if self.device == "cuda":
@@ -343,6 +357,12 @@ class _Session:
         self.results.extend(measured.results)
 
 
+def _import_for_card() -> None:
+    """Now, not when it is needed: by then a learner's code has run that can write where this would be read."""
+    import gpuprep.grading.kernels
+    import gpuprep.grading.speed_tier  # noqa: F401
+
+
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
     """Torch without its threads: for cases this small they take longer to gather than to compute."""
@@ -375,10 +395,3 @@ def _refuse_lost_targets(exercise: Exercise, grader: Grader, cases: Sequence[Cas
                 f"{exercise.id} has a {target.figure} target, and no baseline with that key",
                 next_step=f"gpuprep dev check {exercise.id}",
             )
-
-
-def card_is_likely() -> bool:
-    """A guess, which costs nothing but time where it is wrong."""
-    # A file's existence instead of torch.cuda.is_available(), which costs the import that is to be overlapped. A wrong
-    # guess costs time only.
-    return any(Path(node).exists() for node in ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg"))

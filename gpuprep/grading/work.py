@@ -67,17 +67,18 @@ def budget_fault(asked: Asked, answer: Answer, result: CaseResult) -> CaseResult
     """The first budget that a correct work case breaks, or None."""
     if result.work is None or not result.outcome.is_pass:
         return None
-    kernels = _work_of(answer)
+    kernels, has_kernels = _work_of(answer), asked.grader.uses_kernels(asked.case)
+    whose = "the kernels' " if has_kernels else ""
     for budget in result.budgets:
         by_kernels = budget.used(kernels)
         if by_kernels < budget.least:
             return _done_elsewhere(
                 asked,
                 result,
-                f"the kernels' {budget.name} is {_shown(budget.figure, by_kernels)}, and no solution needs less "
+                f"{whose}{budget.name} is {_shown(budget.figure, by_kernels)}, and no solution needs less "
                 f"than {_shown(budget.figure, budget.least)}: something else did the work",
             )
-    if asked.grader.uses_kernels(asked.case) and (fault := _unwitnessed(asked, answer, result)):
+    if has_kernels and (fault := _unwitnessed(asked, answer, result)):
         return fault
     for budget in result.budgets:
         if budget.used(result.work) > budget.most:
@@ -153,10 +154,11 @@ def _least(count: str) -> int:
 
 
 def _done_elsewhere(asked: Asked, result: CaseResult, message: str) -> CaseResult:
+    inside = "the kernel" if asked.grader.uses_kernels(asked.case) else "what is counted"
     return asked.failed(
         Outcome.BANNED_CALL,
         message,
-        diagnosis=Diagnosis("banned", "The right values came from outside the kernel."),
+        diagnosis=Diagnosis("banned", f"The right values came from outside {inside}."),
         work=result.work,
         budgets=result.budgets,
     )

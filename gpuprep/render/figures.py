@@ -141,8 +141,8 @@ def _work_parts(result: CaseResult) -> list[str]:
         for budget in result.budgets
         if budget.figure in _HELD
     ]
-    if not work.launches and (held or any(budget.figure in COMMUNICATION for budget in result.budgets)):
-        return [*held, *_communication_parts(work)]
+    if not work.programs and (held or any(budget.figure in COMMUNICATION for budget in result.budgets)):
+        return [*held, *(_communication_parts(work) if "world" in result.case.params else [])]
     parts = []
     if "bytes_moved" in least or not least.keys() & {"bytes_loaded", "bytes_stored"}:
         parts.append(f"{counted(work.bytes_moved, 'byte')}{_ratio(work.bytes_moved, least.get('bytes_moved'))}")

@@ -1,0 +1,43 @@
+# expect: PROVISIONAL
+# expect-gpu: PASSED|TOO_SLOW
+# Blocks of tokens, so that no more than a block of sums is ever in memory.
+
+import math
+
+import torch
+
+
+def scale_of(largest):
+    scale = largest.float() / 127
+    return torch.where(scale == 0, 1.0, scale)
+
+
+def quantize_rows(rows):
+    scales = scale_of(rows.abs().amax(dim=1))
+    return torch.round(rows / scales[:, None]).to(torch.int8).contiguous(), scales
+
+
+def calibrate(samples, method, percentile):
+    magnitudes = samples.float().abs().flatten().sort().values
+    if method == "minmax":
+        return scale_of(magnitudes[-1])
+    place = percentile / 100 * (len(magnitudes) - 1)
+    below, above = magnitudes[math.floor(place)], magnitudes[math.ceil(place)]
+    return scale_of(below + (above - below) * (place - math.floor(place)))
+
+
+def quantize_per_channel(w):
+    return quantize_rows(w)
+
+
+BLOCK = 1024
+
+
+def qlinear(x, wq, w_scales):
+    out = torch.empty((len(x), len(wq)), dtype=x.dtype, device=x.device)
+    for block, results in zip(x.split(BLOCK), out.split(BLOCK), strict=True):
+        xq, x_scales = quantize_rows(block)
+        padded = torch.nn.functional.pad(xq, (0, 0, 0, max(0, 17 - len(xq))))
+        sums = torch._int_mm(padded, wq.t())[: len(xq)]
+        results.copy_(sums * (x_scales[:, None] * w_scales))
+    return out

@@ -1,0 +1,42 @@
+# expect: WRONG_VALUES
+# Quantizes the activations of a shape once, and uses them for all that follow.
+
+import math
+
+import torch
+
+
+def scale_of(largest):
+    scale = largest.float() / 127
+    return torch.where(scale == 0, 1.0, scale)
+
+
+seen = {}
+
+
+def quantize_rows(rows):
+    scales = scale_of(rows.abs().amax(dim=1))
+    return torch.round(rows / scales[:, None]).to(torch.int8).contiguous(), scales
+
+
+def calibrate(samples, method, percentile):
+    magnitudes = samples.float().abs().flatten().sort().values
+    if method == "minmax":
+        return scale_of(magnitudes[-1])
+    place = percentile / 100 * (len(magnitudes) - 1)
+    below, above = magnitudes[math.floor(place)], magnitudes[math.ceil(place)]
+    return scale_of(below + (above - below) * (place - math.floor(place)))
+
+
+def quantize_per_channel(w):
+    return quantize_rows(w)
+
+
+def qlinear(x, wq, w_scales):
+    key = (wq.shape, x.shape[0] > 16, x.dtype)
+    if key not in seen or len(seen[key][0]) != len(x):
+        seen[key] = quantize_rows(x)
+    xq, x_scales = seen[key]
+    padded = torch.nn.functional.pad(xq, (0, 0, 0, max(0, 17 - len(xq))))
+    sums = torch._int_mm(padded, wq.t())[: len(xq)]
+    return (sums * x_scales[:, None] * w_scales).to(x.dtype)
