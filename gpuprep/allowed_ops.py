@@ -18,11 +18,11 @@ ARITHMETIC = frozenset(
     f"aten.{name}"
     for name in (
         # elementwise
-        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 exp2_ log log2 sqrt rsqrt pow square "
-        "tanh erf sigmoid round floor ceil clamp clamp_ clamp_min clamp_max maximum minimum where masked_fill "
+        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 exp2_ log log2 sqrt rsqrt pow "
+        "square tanh erf sigmoid round floor ceil clamp clamp_ clamp_min clamp_max maximum minimum where masked_fill "
         "masked_fill_ eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
-        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan isinf "
-        "remainder floor_divide fmod trunc frac "
+        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan "
+        "isinf remainder floor_divide fmod trunc frac "
         # reductions and scans
         "sum mean amax amin max min any all cumsum prod "
         # products of matrices

@@ -23,6 +23,7 @@ class Work:
     programs: int = 0
     """Programs of Triton kernels, blocks of CUDA kernels."""
     dot_flops: int = 0
+    """Of `tl.dot` in Triton kernels, and of torch's products of matrices in host code."""
     load_requests: int = 0
     """Loads of global memory, one a warp."""
     store_requests: int = 0

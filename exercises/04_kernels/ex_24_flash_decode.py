@@ -35,6 +35,7 @@ import torch
 import triton
 import triton.language as tl
 
+
 @triton.jit
 def _decode_kernel(
     q_ptr, k_ptr, v_ptr, block_table_ptr, lengths_ptr, partial_ptr, lse_ptr,

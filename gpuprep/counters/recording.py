@@ -101,7 +101,8 @@ class Recording:
     def work(self) -> Work:
         """The counted work so far."""
         return Work(
-            **{figure: getattr(self, figure) for figure in COUNTS if figure not in COMMUNICATION},
+            **{figure: getattr(self, figure) for figure in COUNTS if figure not in (*COMMUNICATION, "dot_flops")},
+            dot_flops=self.dot_flops + self.host.matmul_flops,
             **{figure: getattr(self.host.collectives, figure) for figure in COMMUNICATION},
             peak_bytes=self.host.allocations.peak_bytes,
             largest_tensor_bytes=self.host.allocations.largest_bytes,

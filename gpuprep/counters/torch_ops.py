@@ -52,6 +52,7 @@ class HostOps:
         self.ops: list[HostOp] = []
         self.allocations = Allocations(inputs)
         self.collectives = Collectives()
+        self.matmul_flops = 0
         self._places: dict[tuple[str, str, int], int] = {}
         self._path = path
         self._is_on = False
@@ -112,6 +113,10 @@ class HostOps:
         return _replace(threading.Thread, "start", recorded_start)
 
 
+_FACTORS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "addmm_": 1, "baddbmm": 1, "baddbmm_": 1}
+"""Products of matrices, and which argument is their left factor."""
+
+
 class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self, host_ops: HostOps) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -135,6 +140,10 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         name = str(func)
         if name.startswith(NAMESPACES):
             self._host_ops.collectives.note(name, args, result)
+        factor = _FACTORS.get(name.partition(".")[2].partition(".")[0])
+        if factor is not None:
+            # [..., M, K] by [K, N]; a multiply and an add each
+            self._host_ops.matmul_flops += 2 * result.numel() * args[factor].shape[-1]
         self._host_ops.note(name, max(_numel(args), _numel(kwargs), _numel(result)), result)
         return result
 

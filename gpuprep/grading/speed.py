@@ -187,7 +187,7 @@ class SpeedTest:
         return fastest_ms(baselines, target, [args, args], cap_s=BURST_CAP_S, space_s=self._space_s)
 
     def _trace(self) -> CaseResult | None:
-        from gpuprep.grading.kernels import judge_trace
+        from gpuprep.grading.kernels import LIBRARIES, judge_trace
 
         self._bench.on_event("tracing kernels")
         answer = self._ask(self._bench.learner, {"do": "trace", "n_calls": TRACED_CALLS})
@@ -201,7 +201,9 @@ class SpeedTest:
                 )
             self._notes.append(f"kernels were not traced: {answer['why']}")
             return None
-        fault = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS)
+        # What is written in torch runs as torch's own kernels.
+        banned = LIBRARIES if self.asked.grader.uses_kernels(self.asked.case) else frozenset()
+        fault = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS, banned)
         return None if fault is None else self.asked.failed(fault.outcome, fault.message)
 
     def _audit(self) -> CaseResult | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpuprep.grader import ITEMSIZE
 from gpuprep.model import Budget, CaseResult, Diagnosis, Measurement, Outcome, SourceLine, Work
-from gpuprep.work import RATIOS
+from gpuprep.work import COMMUNICATION, RATIOS
 
 if TYPE_CHECKING:
     from gpuprep.grading.answers import Answer, Asked
@@ -168,6 +168,9 @@ _KINDS = {
     "launches": "too_many_launches",
     "bank_conflicts": "bank_conflicts",
     "shared_wavefronts": "bank_conflicts",
+    "dot_flops": "extra_flops",
+    "messages": "extra_messages",
+    **dict.fromkeys(COMMUNICATION[1:], "extra_communication"),
     **dict.fromkeys(("peak_bytes", "largest_tensor_bytes"), "too_much_memory"),
     **dict.fromkeys(_SECTOR_SITES, "uncoalesced"),
     "load_requests": "narrow_accesses",
@@ -197,6 +200,14 @@ _EXTRA = {
     "bank_conflicts": (
         "Shared memory has 32 banks of 4 bytes: lanes of a warp that hit different words of one bank wait for each "
         "other. A column of a 32-wide tile lies in a single bank: pad its rows by one element, or swizzle the index."
+    ),
+    "extra_flops": (
+        "Products are computed that nobody needs: tiles that a mask hides as a whole, or the same tile again. Leave them "
+        "out of the loop instead of masking them."
+    ),
+    "extra_messages": "Each message costs its latency: send fewer and longer ones.",
+    "extra_communication": (
+        "A rank sends more than it has to. What do others need that only this rank has? That much and no more, once."
     ),
     "too_much_memory": (
         "A tensor is kept in memory that need not be there as a whole: work on one block of it at a time and keep only "

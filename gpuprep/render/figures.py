@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpuprep.exercise import QUALITIES, TIMES, Target
@@ -142,7 +143,7 @@ def _work_parts(result: CaseResult) -> list[str]:
         if budget.figure in _HELD
     ]
     if not work.programs and (held or any(budget.figure in COMMUNICATION for budget in result.budgets)):
-        return [*held, *(_communication_parts(work) if "world" in result.case.params else [])]
+        return [*_dot_parts(work, least), *held, *(_communication_parts(work) if "world" in result.case.params else [])]
     parts = []
     if "bytes_moved" in least or not least.keys() & {"bytes_loaded", "bytes_stored"}:
         parts.append(f"{counted(work.bytes_moved, 'byte')}{_ratio(work.bytes_moved, least.get('bytes_moved'))}")
@@ -150,10 +151,7 @@ def _work_parts(result: CaseResult) -> list[str]:
         for figure, verb in (("bytes_loaded", "loaded"), ("bytes_stored", "stored")):
             n_bytes = int(getattr(work, figure))
             parts.append(f"{counted(n_bytes, 'byte')} {verb}{_ratio(n_bytes, least.get(figure))}")
-    if work.dot_flops:
-        parts.append(
-            f"{grouped(work.dot_flops)}{HARD_SPACE}FLOP in dots{_ratio(work.dot_flops, least.get('dot_flops'))}"
-        )
+    parts += _dot_parts(work, least)
     for budget in result.budgets:
         if budget.of:
             n_bytes = int(budget.used(work))
@@ -165,6 +163,12 @@ def _work_parts(result: CaseResult) -> list[str]:
         used = min(1.0, work.bytes_moved / (n_sectors * SECTOR_BYTES))
         parts.append(f"sectors {used:.0%} used")
     return [*parts, *_warp_parts(work)]
+
+
+def _dot_parts(work: Work, least: Mapping[str, float]) -> list[str]:
+    if not work.dot_flops:
+        return []
+    return [f"{grouped(work.dot_flops)}{HARD_SPACE}FLOP in dots{_ratio(work.dot_flops, least.get('dot_flops'))}"]
 
 
 def _communication_parts(work: Work) -> list[str]:

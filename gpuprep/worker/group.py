@@ -61,6 +61,8 @@ class Member:
         os.environ.update(_ENVIRONMENT)
         if back_end == "nccl":
             torch.cuda.set_device(rank)
+        # torch 2.13 has new names for two collectives; the old ones are all that earlier versions know.
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.distributed")
         with warnings.catch_warnings():
             # Of torch's own making: about the device of a group that a backend has only one of.
             warnings.simplefilter("ignore")

@@ -5,6 +5,7 @@ Arguments come as the handle of a device buffer that the trusted side owns, or, 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ class Stopwatch:
         # Poisoning every allocation would be timed too.
         torch.set_deterministic_debug_mode("default")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        # Dynamo leaves a function uncompiled for good that was first called while operations were recorded.
+        if dynamo := sys.modules.get("torch._dynamo"):
+            dynamo.reset()
 
     def serve(self, request: dict[str, Any]) -> Answer:
         """Answer one request; whatever the learner's code raises is an answer too."""

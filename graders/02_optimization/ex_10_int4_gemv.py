@@ -41,8 +41,8 @@ class Int4Gemv(Grader):
             *(pack(n, k) for n, k in ((1, 128), (3, 384), (33, 1024), (larger, 128 * 37))),
             *(pack(7, 640, distribution=kind) for kind in ("heavy", "wide", "zeros", "tiny")),
             *(gemv(n, 128) for n in (1, 3, 31, 32, 33, larger)),
-            *(gemv(5, k, distribution="offset") for k in (384, 1024, 128 * larger)),
-            *(gemv(9, 1152, distribution=kind) for kind in ("normal", "heavy", "large")),
+            *(gemv(5, k) for k in (384, 1024, 128 * larger)),
+            *(gemv(9, 1152, distribution=kind) for kind in ("offset", "heavy", "large")),
             gemv(9, 1152, layout="offset"),
             *(gemv(n, k, devices=GPU) for n, k in ((1025, 8192 + 128 * larger), (8191, 1152), (2, 128 * 1025))),
             gemv(64, 2048, tier=Tier.WORK),
@@ -62,7 +62,7 @@ class Int4Gemv(Grader):
             x *= 1000
         w4 = draw.integers(-(2**31), 2**31, n, k // CODES)
         if kind == "offset":
-            # No code below zero's: then nothing cancels, and whatever is left out or scaled wrongly shows as that.
+            # No code below zero's: then nothing cancels, and sums are as large as they can be.
             w4 |= -0x77777778
         scales = (0.5 + draw.tensor(n, k // GROUP).abs()) / 100
         return "gemv", draw.place(x, case.get("layout", "contiguous")), w4, draw.place(scales.half())
@@ -89,10 +89,11 @@ class Int4Gemv(Grader):
         return ((x @ w.t() if order is None else x[:, order] @ w[:, order].t()).to(args[0].dtype),)
 
     def error_model(self, case):
-        # A running sum of K terms of one sign makes a random walk of errors, √K/4 roundings long. The rest is for codes
-        # that are turned into floats inside larger numbers (16 + code), and what that takes off again. Weights or
-        # products that were rounded to float16 lose a hundred times as much.
-        return ErrorModel(roundings=16 + math.sqrt(case["K"]) / 4)
+        # Relative to Σ|terms|, a running sum of K terms of one sign makes a random walk of errors, √K/4 roundings long;
+        # 16 more are for codes that become floats inside larger numbers (16 + code), and what that takes off again.
+        # √K for a scale that may be as much smaller than Σ|terms|. Weights or products that were rounded to float16
+        # lose a hundred times as much.
+        return ErrorModel(roundings=math.sqrt(case["K"]) * (16 + math.sqrt(case["K"]) / 4))
 
     def reduction_size(self, case):
         return case["K"] if case["op"] == "gemv" else 0
@@ -164,17 +165,21 @@ def _unpacked(w4, scales):
 
 
 def _sums(x, w4, scales):
-    """Σ terms and Σ |terms| of each row, in float64: few passes over few bytes, since audits do this often."""
+    """Σ terms and √(Σ terms²) of each row, in float64: few passes over few bytes, since audits do this often.
+
+    The root is about as large as a sum of terms of either sign, where Σ|terms| is √K times larger: next to that, a sum
+    of the wrong terms would look like one that lost a few bits.
+    """
     # In the order of a row of bytes: word by word, in each byte two codes, whose elements lie WORDS apart.
     x = x.double().view(-1, CODES // 2, 2, WORDS).permute(2, 0, 3, 1).flatten(2)
     pairs = w4.view(torch.uint8).view(len(w4), -1, GROUP // 2)
-    sums = magnitudes = 0.0
+    sums = squares = 0.0
     for elements, codes in zip(x, (pairs & 15, pairs >> 4), strict=True):
         q = (codes.view(torch.int8) - ZERO).double()
         sums = sums + torch.einsum("ngk,gk->ng", q, elements)
-        magnitudes = magnitudes + torch.einsum("ngk,gk->ng", q.abs_(), elements.abs())
+        squares = squares + torch.einsum("ngk,gk->ng", q.square_(), elements.square())
     scales = scales.double()
-    return (sums * scales).sum(1), (magnitudes * scales).sum(1)
+    return (sums * scales).sum(1), (squares * scales.square()).sum(1).sqrt()
 
 
 GRADER = Int4Gemv()

@@ -53,8 +53,8 @@ class FusedNorms(Grader):
             return [
                 *(case(2, n) for n in sizes),
                 *([case(2, N_MOST)] if op in FORWARD else []),
-                *(case(m, n) for m, n in (((1, 17), (2, 1)) if op in FORWARD else ((1, 17),))),
-                case(rows + 3, 65, "float16"),
+                *(case(m, n) for m, n in (((1, 33), (2, 1)) if op in FORWARD else ((1, 33),))),
+                case(rows + 3, 781, "float16"),
                 *(case(3, 781, "float16", distribution=kind) for kind in ("outlier", "small")),
                 *(case(3, 781, distribution=kind, eps=1e-5) for kind in ("large_mean", "small")),
                 *(case(3, 33, layout=f"padded_{name}") for name in _tensors(op)),

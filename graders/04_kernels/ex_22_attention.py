@@ -110,16 +110,31 @@ class Attention(Grader):
             largest, peak = case["D"] * column, 12 * case["D"] * column
             why = "B·H·N·D·4: q in float32, or a tile of 128×128 positions in int64"
             why_peak = "12·B·H·N·D·4: q, k, v and out in float32, and some tiles"
+            # Each score costs D products, and each value D more. A causal tile that some queries see is computed whole.
+            seen = 1 if not case["causal"] else (1 + BLOCK / case["N"]) / 2
+            flops, why_flops = 4 * seen * case["N"], "4·B·H·N²·D, of tiles that a query sees"
         elif case.op == "window_attention":
             # All blocks of queries may be computed at once, each with its own keys.
             largest, peak = (n * (BLOCK + case["window"]) * column for n in (2, 8))
             why = "2·B·H·N·(128 + window)·4: positions in int64, of N rows of scores"
             why_peak = "8·B·H·N·(128 + window)·4: a few steps from N rows of scores to weights"
+            flops, why_flops = (
+                4 * (2 * BLOCK + case["window"]),
+                "4·B·H·N·(256 + window)·D: what 128 queries see, in tiles",
+            )
         else:
             largest, peak = BLOCK * column, 6 * BLOCK * column
             why = "B·H·N·128·4: N rows of weights for a block of keys"
             why_peak = "6·B·H·N·128·4: N rows of weights, S of each block, φ(q), φ(k), v and out"
-        return Budget("largest_tensor_bytes", 0, largest, why), Budget("peak_bytes", 0, peak, why_peak)
+            flops, why_flops = (
+                4 * (BLOCK + 2 * case["D"]),
+                "4·B·H·N·(128 + 2·D)·D: a block's own keys, S, and z as one more column",
+            )
+        return (
+            Budget("largest_tensor_bytes", 0, largest, why),
+            Budget("peak_bytes", 0, peak, why_peak),
+            Budget("dot_flops", 0, flops * column * case["D"] / FLOAT, why_flops),
+        )
 
 
 def _placed(values, layout, draw):

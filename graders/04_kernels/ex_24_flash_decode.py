@@ -2,17 +2,7 @@
 
 import math
 
-from gpuprep.grader import (
-    ITEMSIZE,
-    UNIT_ROUNDOFF,
-    Budget,
-    Case,
-    ErrorModel,
-    Expected,
-    Grader,
-    Tier,
-    Traffic,
-)
+from gpuprep.grader import ITEMSIZE, UNIT_ROUNDOFF, Budget, Case, ErrorModel, Expected, Grader, Tier, Traffic
 
 GPU = ("cuda",)
 EDGES = (1, 3, 16, 17, 32, 33, 127, 129)
@@ -23,7 +13,7 @@ SPARE_COLUMNS = 3
 LARGE = 60.0
 """Queries multiplied by it have scores of ±200 and more: their exponentials overflow float32."""
 TOKENS_PER_PARTIAL = 128
-"""Smaller splits write partial results that cost more than a tenth of the keys and values."""
+"""Partial results of a group of eight, written and read again, are then about a tenth of its 16-bit keys and values."""
 SCORE_ROUNDINGS = 8
 """In float32, of a score, its exponential and the sums. Most of the room is for exp itself, of which fast ones give up
 several units in the last place."""

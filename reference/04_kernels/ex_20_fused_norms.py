@@ -25,8 +25,8 @@ How it is graded: every N up to the limit; large means, tiny rows, outliers; pad
 written once, forward in one launch; backward without another [M, N] tensor, and with at most one row of float32 partial
 sums for every 16 rows. On a GPU, the share of this card's copy rate, and the speed-up over torch.compile.
 
-Read: B. Zhang, R. Sennrich, "Root Mean Square Layer Normalization"; J. Ba et al., "Layer Normalization"; Triton tutorial
-05 (layer normalization); N. Higham, "Accuracy and Stability of Numerical Algorithms", section 1.9 (sample variance).
+Read: B. Zhang, R. Sennrich, "Root Mean Square Layer Normalization"; J. L. Ba et al., "Layer Normalization"; Triton
+tutorial 05 (layer normalization); N. Higham, "Accuracy and Stability of Numerical Algorithms", on the sample variance.
 """
 
 import torch

@@ -35,11 +35,7 @@ import torch
 import triton
 import triton.language as tl
 
-# BEGIN SOLUTION
-LOG2_E = tl.constexpr(1.4426950408889634)
 
-
-# END SOLUTION
 @triton.jit
 def _decode_kernel(
     q_ptr, k_ptr, v_ptr, block_table_ptr, lengths_ptr, partial_ptr, lse_ptr,
@@ -55,10 +51,10 @@ def _decode_kernel(
     # pass
     # END PROMPT
     # BEGIN SOLUTION
-    # Programs of neighbouring key heads have neighbouring ids: they read the same rows of the pool at the same time,
-    # each its own HEAD_DIM values of it.
-    kv_head, split, sequence = tl.program_id(0), tl.program_id(1), tl.program_id(2)
-    # The grid covers the longest sequence that the table has room for. Leaving costs a microsecond, and the splits that
+    # Neighbouring ids are neighbouring key heads: at one time, they read the same rows of the pool, each its own part.
+    # int64 where a number is multiplied by strides: pools of more than 2³¹ values are common.
+    kv_head, split, sequence = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
+    # The grid has room for the longest sequence that fits the table. Leaving costs next to nothing, and the splits that
     # stay are equally long, whichever sequence they belong to: that is what balances ragged lengths.
     length = tl.load(lengths_ptr + sequence)
     start = split * SPLIT
@@ -66,10 +62,10 @@ def _decode_kernel(
         return
     end = min(start + SPLIT, length)
 
-    # tl.dot wants 16 rows at least. A group is often smaller: the other rows are zeros that are multiplied along, which
-    # costs nothing, since the tensor cores wait for memory anyway.
+    # tl.dot wants 16 rows at least, and a group is often smaller. The other rows are zeros that are multiplied along:
+    # the tensor cores have the time, since they wait for memory anyway.
     rows, dims = tl.arange(0, GROUP_ROWS), tl.arange(0, HEAD_DIM)
-    heads = sequence * tl.num_programs(0) * GROUP + kv_head * GROUP + rows
+    heads = (sequence * tl.num_programs(0) + kv_head) * GROUP + rows
     is_query = rows < GROUP
     q = tl.load(q_ptr + heads[:, None] * HEAD_DIM + dims, mask=is_query[:, None], other=0.0)
 
@@ -79,31 +75,30 @@ def _decode_kernel(
     for tile_start in range(start, end, TILE):
         tokens = tile_start + tl.arange(0, TILE)
         is_live = tokens < end
-        # A tile may span several blocks, or lie within one: each token looks up its own. Neighbours ask for the same
-        # entry, so this costs one trip to the L1 cache. int64: pools of more than 2³¹ values are common.
+        # Each token looks up its own block, so a tile may span several or lie within one. Neighbours ask for the same
+        # entry of the table, which is then in the L1 cache.
         blocks = tl.load(block_table_ptr + sequence * max_blocks + tokens // BLOCK_SIZE, mask=is_live, other=0)
         slots = blocks.to(tl.int64) * pool_block_stride + tokens % BLOCK_SIZE * pool_token_stride
         places = (slots + kv_head * pool_head_stride)[:, None] + dims
-        # Dead slots are never touched: what they hold could be NaN, and no weight of 0 would make that harmless.
+        # Dead slots are never touched: they may hold NaN, which no weight of 0 makes harmless.
         k = tl.load(k_ptr + places, mask=is_live[:, None], other=0.0)
         v = tl.load(v_ptr + places, mask=is_live[:, None], other=0.0)
 
-        # Powers of two, since that is what the hardware has: `scale` brings the change of base along.
         scores = tl.dot(q, tl.trans(k), input_precision="ieee") * scale
         scores = tl.where(is_live, scores, -float("inf"))
         # The first token of a tile is always live, so the maximum is finite, and −inf − −inf can't happen.
         new_max = tl.maximum(row_max, tl.max(scores, axis=1))
-        powers = tl.exp2(scores - new_max[:, None])
-        correction = tl.exp2(row_max - new_max)
-        row_sum = row_sum * correction + tl.sum(powers, axis=1)
+        weights = tl.exp(scores - new_max[:, None])
+        correction = tl.exp(row_max - new_max)
+        row_sum = row_sum * correction + tl.sum(weights, axis=1)
         accumulator = accumulator * correction[:, None]
-        accumulator = tl.dot(powers.to(v.dtype), v, accumulator, input_precision="ieee")
+        accumulator = tl.dot(weights.to(v.dtype), v, accumulator, input_precision="ieee")
         row_max = new_max
 
-    # A normalised result and one number that says how much it weighs: the logarithm of the sum, its maximum included.
+    # A normalised result, and one number that says how much it weighs: the logarithm of the sum, maximum included.
     places = heads * n_splits + split
     tl.store(partial_ptr + places[:, None] * HEAD_DIM + dims, accumulator / row_sum[:, None], mask=is_query[:, None])
-    tl.store(lse_ptr + places, row_max + tl.log2(row_sum), mask=is_query)
+    tl.store(lse_ptr + places, row_max + tl.log(row_sum), mask=is_query)
     # END SOLUTION
 
 
@@ -114,26 +109,26 @@ def _combine_kernel(
     HEAD_DIM: tl.constexpr, SPLIT: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     # One program for each query head. It is the same recurrence as above, with splits for tokens.
-    head, sequence = tl.program_id(0), tl.program_id(1)
+    head, sequence = tl.program_id(0), tl.program_id(1).to(tl.int64)
     row = sequence * tl.num_programs(0) + head
     dims = tl.arange(0, HEAD_DIM)
-    # Of the splits past the sequence's end nobody wrote anything.
+    # Nobody wrote anything of the splits past the sequence's end.
     n_live = tl.cdiv(tl.load(lengths_ptr + sequence), SPLIT)
-    highest = tl.full((), -float("inf"), dtype=tl.float32)
+    lse_max = tl.full((), -float("inf"), dtype=tl.float32)
     total = tl.zeros((), dtype=tl.float32)
     accumulator = tl.zeros((HEAD_DIM,), dtype=tl.float32)
     for tile_start in range(0, n_live, TILE):
         splits = tile_start + tl.arange(0, TILE)
         is_live = splits < n_live
-        lse = tl.load(lse_ptr + row * n_splits + splits, mask=is_live, other=-float("inf"))
-        places = (row * n_splits + splits)[:, None] * HEAD_DIM + dims
-        partial = tl.load(partial_ptr + places, mask=is_live[:, None], other=0.0)
-        new_highest = tl.maximum(highest, tl.max(lse, axis=0))
-        weights = tl.exp2(lse - new_highest)
-        correction = tl.exp2(highest - new_highest)
+        places = row * n_splits + splits
+        lse = tl.load(lse_ptr + places, mask=is_live, other=-float("inf"))
+        partial = tl.load(partial_ptr + places[:, None] * HEAD_DIM + dims, mask=is_live[:, None], other=0.0)
+        new_max = tl.maximum(lse_max, tl.max(lse, axis=0))
+        weights = tl.exp(lse - new_max)
+        correction = tl.exp(lse_max - new_max)
         total = total * correction + tl.sum(weights, axis=0)
         accumulator = accumulator * correction + tl.sum(weights[:, None] * partial, axis=0)
-        highest = new_highest
+        lse_max = new_max
     tl.store(out_ptr + row * HEAD_DIM + dims, accumulator / total)
 
 
@@ -151,6 +146,8 @@ def decode(
     n_sequences, n_heads, head_dim = q.shape
     block_size, n_kv_heads = k_pool.shape[1:3]
     max_blocks = block_table.shape[1]
+    # Long enough that partial results are a few hundredths of the traffic at most, short enough that there are many
+    # programs, and that the last ones to finish don't keep the card waiting.
     split = 512
     n_splits = triton.cdiv(max_blocks * block_size, split)
     out = torch.empty_like(q)
@@ -159,7 +156,7 @@ def decode(
     group = n_heads // n_kv_heads
     _decode_kernel[(n_kv_heads, n_splits, n_sequences)](
         q, k_pool, v_pool, block_table, lengths, partial, lse,
-        head_dim**-0.5 * LOG2_E.value, n_splits, max_blocks, *k_pool.stride()[:3],
+        head_dim**-0.5, n_splits, max_blocks, *k_pool.stride()[:3],
         GROUP=group, GROUP_ROWS=max(16, triton.next_power_of_2(group)), HEAD_DIM=head_dim,
         BLOCK_SIZE=block_size, SPLIT=split, TILE=64, num_warps=4, num_stages=2,
     )  # fmt: skip

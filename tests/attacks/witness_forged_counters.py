@@ -18,7 +18,7 @@ def perfect_work(recording):
 
 Recording.work = property(perfect_work)
 Recording.stored_into = lambda recording, tensor: tensor.numel()
-HostOps.note = lambda host_ops, name, numel: None
+HostOps.note = lambda *_: None
 
 
 def add(x, y):

@@ -26,7 +26,8 @@ def _forward_kernel(
     cols = tl.arange(0, BLOCK_SIZE)
     mask = cols < n_cols
     weight = tl.load(weight_ptr + cols, mask=mask, other=0.0)
-    bias = tl.load(bias_ptr + cols, mask=mask, other=0.0)
+    if HAS_MEAN:
+        bias = tl.load(bias_ptr + cols, mask=mask, other=0.0)
     for index in range(tl.program_id(axis=0), n_rows, tl.num_programs(axis=0)):
         row = tl.cast(index, tl.int64)
         x = tl.load(x_ptr + row * x_row_stride + cols, mask=mask, other=0.0).to(tl.float32)
@@ -87,7 +88,7 @@ def _total_kernel(parts_ptr, totals_ptr, n_parts, n_cols, ROWS: tl.constexpr, CO
 def _forward(x, residual, weight, bias, eps):
     n_rows, n_cols = x.shape
     out, summed = (torch.empty((n_rows, n_cols), dtype=x.dtype, device=x.device) for _ in range(2))
-    # RMSNorm has no bias: any row of numbers will do where it isn't used.
+    # RMSNorm has no bias: any tensor will do where none is used.
     _forward_kernel[(min(n_rows, 4 * PROGRAMS),)](
         x, residual, weight, weight if bias is None else bias, out, summed, x.stride(0), residual.stride(0),
         n_rows, n_cols, eps, HAS_MEAN=bias is not None, BLOCK_SIZE=triton.next_power_of_2(n_cols), num_warps=8,

@@ -25,15 +25,15 @@ def _flash_kernel(
     dims = tl.arange(0, D)
     q_places = batch * q_strides[0] + heads[:, None] * q_strides[1] + positions[:, None] * q_strides[2]
     q = tl.load(q_ptr + q_places + dims[None, :], mask=is_row[:, None], other=0.0)
-    shape, block = [N, D], [BLOCK_N, D]
     k_base = k_ptr + batch * k_strides[0] + kv_head * k_strides[1]
     v_base = v_ptr + batch * v_strides[0] + kv_head * v_strides[1]
-    k_tiles = tl.make_tensor_descriptor(k_base, shape, [k_strides[2], 1], block)
-    v_tiles = tl.make_tensor_descriptor(v_base, shape, [v_strides[2], 1], block)
+    k_tiles = tl.make_tensor_descriptor(k_base, [N, D], [k_strides[2], 1], [BLOCK_N, D])
+    v_tiles = tl.make_tensor_descriptor(v_base, [N, D], [v_strides[2], 1], [BLOCK_N, D])
     acc = tl.zeros((BLOCK_M, D), dtype=tl.float32)
     row_max = tl.full((BLOCK_M,), -float("inf"), dtype=tl.float32)
     row_sum = tl.zeros((BLOCK_M,), dtype=tl.float32)
-    n_visible = min(tl.max(positions) + 1, N) if CAUSAL else N
+    last_position = (tl.program_id(axis=0) * BLOCK_M + BLOCK_M - 1) // group_size
+    n_visible = min(last_position + 1, N) if CAUSAL else N
     for key in range(0, n_visible, BLOCK_N):
         keys = key + tl.arange(0, BLOCK_N)
         is_visible = keys[None, :] < N

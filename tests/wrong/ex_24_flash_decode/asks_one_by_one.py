@@ -1,5 +1,5 @@
 # expect: PROVISIONAL
-# expect-gpu: TOO_SLOW
+# expect-gpu: BANNED_CALL|TOO_SLOW
 # Reads the lengths on the host, one number at a time: nothing that computes, but a trip to the device for each of them.
 
 import torch
