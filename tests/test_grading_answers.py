@@ -612,7 +612,7 @@ class FakeWorker:
     def __exit__(self, *_: object) -> None:
         """Nothing to stop."""
 
-    def stop(self) -> None:
+    def stop(self, **_: object) -> None:
         """Nothing to stop."""
 
     def wait_until_ready(self) -> None:

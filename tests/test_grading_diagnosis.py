@@ -160,6 +160,27 @@ def test_nan_that_came_in(n_rows: int) -> None:
     assert named(value, -value, [weights, values]) == "sign"
 
 
+# Integers
+
+
+def test_integers_that_were_cut_off() -> None:
+    """Off by one wherever rounding went up, and right elsewhere; two off is something else."""
+    exact = 5 * drawn(64, 32)
+    value, cut = exact.round().to(torch.int8), exact.trunc().to(torch.int8)
+    assert named(value, cut) == "rounding"
+    assert named(value, value + 2 * (value != cut)) != "rounding"
+
+
+def test_the_largest_int8_is_a_value() -> None:
+    """127 is where quantized values end: only where nothing else is there was memory never written."""
+    value = torch.randint(-127, 128, (64, 32), dtype=torch.int8)
+    got = value.clone()
+    got[value > 100] = 127
+    assert named(value, got) != "never_written"
+    got[3:9] = 127
+    assert named(value, got) == "never_written"
+
+
 # Whole results
 
 

@@ -132,18 +132,21 @@ class _CountingMemory:
 
     def load(self, pointers: Any, mask: Any, other: Any, dtype: Any) -> Any:
         if self.switch.launch is not None:
+            mask = _as_lanes(mask)
             self.switch.launch.load(pointers, mask, np.dtype(dtype).itemsize)
             pointers = untagged(pointers)
         return self.real.load(pointers, mask, other, dtype)
 
     def store(self, pointers: Any, values: Any, mask: Any) -> Any:
         if self.switch.launch is not None:
+            mask = _as_lanes(mask)
             self.switch.launch.store(pointers, values, mask)
             pointers = untagged(pointers)
         return self.real.store(pointers, values, mask)
 
     def atomic_rmw(self, operation: Any, pointers: Any, values: Any, mask: Any, semantics: Any) -> Any:
         if self.switch.launch is not None:
+            mask = _as_lanes(mask)
             self.switch.launch.atomic(pointers, mask, values.dtype.itemsize)
             pointers = untagged(pointers)
         return self.real.atomic_rmw(operation, pointers, values, mask, semantics)
@@ -157,6 +160,11 @@ class _CountingMemory:
     def peek(self, addresses: Any, dtype: Any) -> Any:
         """What memory holds, uncounted."""
         return self.real.load(addresses, np.ones(addresses.shape, np.bool_), np.zeros(addresses.shape, dtype), dtype)
+
+
+def _as_lanes(mask: Any) -> Any:
+    """A mask as booleans: combined with a scalar condition, the interpreter makes integers of it."""
+    return np.asarray(mask).astype(np.bool_, copy=False)
 
 
 def _has(owner: Any, path: str) -> bool:

@@ -21,6 +21,7 @@ _PATTERNS: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
     formulas.sign,
     formulas.offset,
     formulas.scaled,
+    formulas.rounding,
     formulas.precision,
     formulas.transposed,
     formulas.shifted,

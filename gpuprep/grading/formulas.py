@@ -46,7 +46,9 @@ def overflow(evidence: Evidence) -> Diagnosis | None:
             f"{evidence.expected.dtype} ends at {most:.3g}, so add in float32, and keep partial sums in it.",
         )
     limit = _EXP_LIMIT.get(evidence.expected.dtype, 88.0)
-    largest = max((_largest(tensor) for tensor in evidence.tensors()), default=0.0)
+    # Integers are sizes and places: what a formula overflows on are values.
+    values = (tensor for tensor in evidence.tensors() if tensor.is_floating_point())
+    largest = max(map(_largest, values), default=0.0)
     # Memory that was never written holds NaN too, but never infinity.
     if largest <= limit or not (bool(torch.isinf(evidence.found[bad]).any()) or _is_beyond(evidence, bad, limit)):
         return None
@@ -205,8 +207,22 @@ def precision(evidence: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "precision",
         f"Close, but {share:.1e} off relative to the terms, more than an honest {evidence.expected.dtype} result with "
-        "float32 accumulation loses: something was computed or accumulated in a lower precision (float16, TF32), or "
-        "was lost beside something larger.",
+        "float32 accumulation loses: something was computed or accumulated in a lower precision (float16, TF32) or by "
+        "an approximation, or was lost beside something larger.",
+    )
+
+
+def rounding(evidence: Evidence) -> Diagnosis | None:
+    """Integers that are all off by one."""
+    import torch
+
+    if evidence.got.dtype.is_floating_point or int(evidence.wrong.sum()) < _FEW:
+        return None
+    distance = (evidence.found - evidence.value)[evidence.wrong].abs()
+    if not torch.equal(distance, torch.ones_like(distance)):
+        return None
+    return Diagnosis(
+        "rounding", "Every wrong integer is off by exactly 1: is the value cut off, and not rounded to the nearest?"
     )
 
 

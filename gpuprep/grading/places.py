@@ -68,7 +68,12 @@ def _poison(evidence: Evidence) -> torch.Tensor:
     if got.dtype == torch.bool:
         # Every second result of a predicate is True.
         return torch.zeros_like(evidence.wrong)
-    return (got == torch.iinfo(got.dtype).max) & evidence.wrong
+    poison = torch.iinfo(got.dtype).max
+    bad = (got == poison) & evidence.wrong
+    if got.element_size() == 1 and bool(bad.any()) and bool((evidence.value[bad] > poison / 2).all()):
+        # Quantized values end at 127: what is too large by some may well end there, and nothing else does.
+        return torch.zeros_like(evidence.wrong)
+    return bad
 
 
 def tail(evidence: Evidence) -> Diagnosis | None:
@@ -143,7 +148,8 @@ def _lines(wrong: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
     """For each axis: what its lines are called, and which of them have something wrong in them."""
     for axis in range(wrong.dim()):
         others = [other for other in range(wrong.dim()) if other != axis]
-        name = "element" if not others else ("row" if axis == wrong.dim() - 2 else "column")
+        last = wrong.dim() - 1
+        name = {last: "column", last - 1: "row"}.get(axis, f"slice along axis {axis}") if others else "element"
         yield name, wrong.any(dim=others) if others else wrong
 
 
@@ -178,5 +184,7 @@ def _edge(wrong: torch.Tensor) -> str:
     for name, lines in _lines(wrong):
         count, size = int(lines.sum()), len(lines)
         if 0 < count < size and _are_dense(lines, wrong) and bool(lines[size - count :].all()):
-            return f"The last {count} of {size} {name}s " + ("are" if count > 1 else "is")
+            first, _, rest = name.partition(" ")
+            lines_named = f"{first}s {rest}".strip()
+            return f"The last {count} of {size} {lines_named} " + ("are" if count > 1 else "is")
     return ""

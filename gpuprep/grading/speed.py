@@ -34,6 +34,8 @@ MIN_BURSTS = 2
 MOST_BURSTS = 8
 """Bursts go on until the interval of the median is narrow, or up to here."""
 TRACED_CALLS = 8
+INTENSE = 100
+"""FLOPs a byte, from which on tensor cores set the pace."""
 
 INVALID_BELOW = 0.85
 """Claimed time ÷ the low end of the grader's: honest ones lie around 1. Under this the claim contradicts the wall's
@@ -178,7 +180,8 @@ class SpeedTest:
 
     @property
     def _space_s(self) -> float:
-        return SPACING_S if self.matmul_dtype else 0.0
+        traffic = self.asked.grader.traffic(self.asked.case)
+        return SPACING_S if self.matmul_dtype or traffic.flops > INTENSE * traffic.bytes else 0.0
 
     def _library_ms(self, target: Target) -> tuple[float, str]:
         """What a target's baseline takes, timed like the learner's function, and what it is called."""

@@ -202,8 +202,8 @@ _EXTRA = {
         "other. A column of a 32-wide tile lies in a single bank: pad its rows by one element, or swizzle the index."
     ),
     "extra_flops": (
-        "Products are computed that nobody needs: tiles that a mask hides as a whole, or the same tile again. Leave them "
-        "out of the loop instead of masking them."
+        "Products are computed that nobody needs: tiles that a mask hides as a whole, or the same tile again. Leave "
+        "them out of the loop instead of masking them."
     ),
     "extra_messages": "Each message costs its latency: send fewer and longer ones.",
     "extra_communication": (

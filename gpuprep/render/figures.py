@@ -140,7 +140,7 @@ def _work_parts(result: CaseResult) -> list[str]:
     held = [
         f"{counted(int(budget.used(work)), 'byte')} {_HELD[budget.figure]}"
         for budget in result.budgets
-        if budget.figure in _HELD
+        if budget.figure in _HELD and budget.used(work)
     ]
     if not work.programs and (held or any(budget.figure in COMMUNICATION for budget in result.budgets)):
         return [*_dot_parts(work, least), *held, *(_communication_parts(work) if "world" in result.case.params else [])]

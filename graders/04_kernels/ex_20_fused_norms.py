@@ -119,8 +119,8 @@ class FusedNorms(Grader):
         )
 
     def error_model(self, case):
-        # Sums of N terms, in a tree or a few hundred in a row, an inverse root and a few products; or of M terms down
-        # a column, whose signs differ, so that a running sum drifts little against Σ|terms|.
+        # Sums of N terms, in a tree or a few hundred in a row, an inverse root and a few products. Or of M terms down a
+        # column: n in a row make a random walk of errors, √n/4 roundings long, and a program has some hundred rows.
         return ErrorModel(roundings=ROUNDINGS)
 
     def reduction_size(self, case):

@@ -68,26 +68,45 @@ def _gemv_kernel(x_ptr, w4_ptr, scales_ptr, out_ptr, n_rows, n_groups, BLOCK_N: 
     # pass
     # END PROMPT
     # BEGIN SOLUTION
+    # A program takes a few rows, so that what it does to an element of x serves several weights.
     rows = tl.program_id(axis=0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    words = tl.arange(0, 16)
-    sums = tl.zeros((BLOCK_N, BLOCK_G, 16), dtype=tl.float32)
-    for start in range(0, n_groups, BLOCK_G):
+    is_row = (rows < n_rows)[:, None]
+    n_words = n_groups * 16
+    # A sum for each row and each word of a step, reduced once at the end: shuffles in the loop would cost as much as it.
+    sums = tl.zeros((BLOCK_N, BLOCK_G * 16), dtype=tl.float32)
+    # Stages: while one step is multiplied, the next ones are on their way from memory to shared memory.
+    for start in tl.range(0, n_groups, BLOCK_G, num_stages=3):
         groups = start + tl.arange(0, BLOCK_G)
-        is_group = groups < n_groups
-        mask = (rows < n_rows)[:, None] & is_group[None, :]
-        places = rows[:, None] * n_groups + groups[None, :]
-        w4 = tl.load(w4_ptr + places[:, :, None] * 16 + words[None, None, :], mask=mask[:, :, None], other=0)
+        words = start * 16 + tl.arange(0, BLOCK_G * 16)
+        is_word = words < n_words
+        w4 = tl.load(w4_ptr + rows[:, None] * n_words + words[None, :], mask=is_row & is_word[None, :], other=0)
+        # Unsigned, so that shifting brings down zeros and not copies of the last code's highest bit.
         codes = w4.to(tl.uint32, bitcast=True)
-        products = tl.zeros((BLOCK_N, BLOCK_G, 16), dtype=tl.float32)
-        x_sums = tl.zeros((BLOCK_G, 16), dtype=tl.float32)
+        x_ptrs = x_ptr + words // 16 * 128 + words % 16
+        # Σ (code − 8)·x = Σ code·x − 8·Σ x: the second sum serves all rows, and is where each row's products start. So
+        # the subtraction is free. That loads x twice in this text; in the machine, the registers are used again.
+        x_sums = tl.zeros((BLOCK_G * 16,), dtype=tl.float32)
         for j in tl.static_range(8):
-            x_places = groups[:, None] * 128 + 16 * j + words[None, :]
-            x = tl.load(x_ptr + x_places, mask=is_group[:, None], other=0.0).to(tl.float32)
-            x_sums += x
-            products += (codes & (15 << 4 * j)).to(tl.float32) * (x * 2.0 ** (-4 * j))[None, :, :]
-        scales = tl.load(scales_ptr + places, mask=mask, other=0.0).to(tl.float32)
-        sums += (products - 8 * x_sums[None, :, :]) * scales[:, :, None]
-    tl.store(out_ptr + rows, tl.sum(tl.sum(sums, axis=2), axis=1), mask=rows < n_rows)
+            x_sums += tl.load(x_ptrs + 16 * j, mask=is_word, other=0.0).to(tl.float32)
+        products = tl.zeros((BLOCK_N, BLOCK_G * 16), dtype=tl.float32) - 2.0**-49 * 8 * x_sums[None, :]
+        for j in tl.static_range(8):
+            # Bits 0-22 of a float under an exponent of zero are a multiple of 2⁻¹⁴⁹. So a code that is masked where it
+            # stands is a float already, subnormal: code · 2^(place − 149). No shift, no conversion: two instructions a
+            # weight, the mask and the multiply-add. Cards multiply subnormal numbers as fast as others, exactly. From
+            # bit 23 on is the exponent: the last three codes come down first, all at once.
+            down: tl.constexpr = 0 if j < 5 else 20
+            place: tl.constexpr = 4 * j - down
+            code = ((codes >> down) & (15 << place)).to(tl.float32, bitcast=True)
+            # The power of two goes to x, once for all rows. 2¹⁴⁹ is none of float32's: 2¹⁰⁰ now, 2⁴⁹ with the scale.
+            x = tl.load(x_ptrs + 16 * j, mask=is_word, other=0.0).to(tl.float32) * 2.0 ** (100 - place)
+            products += code * x[None, :]
+        # Where a group is missing, so is its scale: 0 there takes out what codes of 0 have added.
+        scale_mask = is_row & (groups < n_groups)[None, :]
+        scales = tl.load(scales_ptr + rows[:, None] * n_groups + groups[None, :], mask=scale_mask, other=0.0)
+        # Each scale is loaded once, and spread to its group's words in registers.
+        by_word = tl.broadcast_to((scales.to(tl.float32) * 2.0**49)[:, :, None], (BLOCK_N, BLOCK_G, 16))
+        sums += products * tl.reshape(by_word, (BLOCK_N, BLOCK_G * 16))
+    tl.store(out_ptr + rows, tl.sum(sums, axis=1), mask=rows < n_rows)
     # END SOLUTION
 
 
@@ -100,6 +119,9 @@ def gemv(x: torch.Tensor, w4: torch.Tensor, scales: torch.Tensor) -> torch.Tenso
     # BEGIN SOLUTION
     n_rows, n_groups = scales.shape
     out = torch.empty((1, n_rows), dtype=torch.float16, device=x.device)
-    _gemv_kernel[(triton.cdiv(n_rows, 8),)](x, w4, scales, out, n_rows, n_groups, BLOCK_N=8, BLOCK_G=8, num_warps=1)
+    # One warp takes 8 rows and 8 groups a step: 16 bytes a lane and row, 512 neighbouring bytes of each row. Thousands
+    # of rows are enough such programs to fill a card, so K is not split, and one launch does it.
+    grid = (triton.cdiv(n_rows, 8),)
+    _gemv_kernel[grid](x, w4, scales, out, n_rows, n_groups, BLOCK_N=8, BLOCK_G=8, num_warps=1)
     return out
     # END SOLUTION

@@ -1,0 +1,58 @@
+# expect: BANNED_CALL
+# Gathers the weights and leaves the positions alone, as FSDP does: cheap where weights are small, and another exercise.
+import torch
+import torch.distributed as dist
+from torch.nn.functional import gelu, layer_norm, linear
+
+
+def all_gathered(x):
+    x = x.contiguous()
+    whole = x.new_empty(x.shape[0] * dist.get_world_size(), *x.shape[1:])
+    dist.all_gather_into_tensor(whole, x)
+    return whole
+
+
+def reduce_scattered(x):
+    x = x.contiguous()
+    part = x.new_empty(x.shape[0] // dist.get_world_size(), *x.shape[1:])
+    dist.reduce_scatter_tensor(part, x)
+    return part
+
+
+class GatherSequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return all_gathered(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return reduce_scattered(grad)
+
+
+class ScatterSequence(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return reduce_scattered(x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return all_gathered(grad)
+
+
+class SumGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, weight):
+        return weight.view_as(weight)
+
+    @staticmethod
+    def backward(ctx, grad):
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def block(x, gain, shift, w_up, b_up, w_down, b_down):
+    gain, shift, b_down = (SumGradient.apply(weight) for weight in (gain, shift, b_down))
+    w_up, b_up, columns = (GatherSequence.apply(weight) for weight in (w_up, b_up, w_down.t()))
+    normed = layer_norm(x, x.shape[-1:], gain, shift)
+    return x + gelu(linear(normed, w_up, b_up)) @ columns + b_down
