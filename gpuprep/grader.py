@@ -287,6 +287,10 @@ class Grader(ABC):
         """What to call the values of `inputs` in messages: the function's parameters, where it is called directly."""
         return self.parameters
 
+    def output_names(self, case: Case) -> tuple[str, ...]:  # noqa: ARG002  overridden where there are many
+        """What to call the outputs in messages, where their numbers would say little."""
+        return ()
+
     def reduction_size(self, case: Case) -> int:  # noqa: ARG002  overridden where there are sums
         """Length of the axis that sums run over, which `honest` takes an order for; 0 where there is none."""
         return 0

@@ -168,8 +168,9 @@ def _output_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
             f"{asked.grader.function} must return {_outputs_wanted(asked)}, it returned {len(outputs)}",
         )
         return
+    names = asked.grader.output_names(asked.case)
     for place, (want, got) in enumerate(zip(expected, outputs, strict=True)):
-        name = "the output" if len(outputs) == 1 else f"output {place}"
+        name = names[place] if names else "the output" if len(outputs) == 1 else f"output {place}"
         fault = _form_fault(asked, name, want, got, answer["devices"][place])
         if fault is None and _shares_storage(got, answer["args"]):
             fault = asked.failed(

@@ -75,6 +75,10 @@ class RankGrader(Grader):
         """The whole's."""
         return self._grader.argument_names(case)
 
+    def output_names(self, case: Case) -> tuple[str, ...]:
+        """The whole's."""
+        return self._grader.output_names(case)
+
     def budgets(self, case: Case) -> tuple[Budget, ...]:
         """This rank's."""
         return self._grader.rank_budgets(case, self._rank)

@@ -120,15 +120,18 @@ def _work_lines(report: Report) -> list[str]:
     measured = [result for result in report.cases if result.case.tier is Tier.WORK and result.work]
     if not measured:
         return []
-    shown = next((result for result in measured if result.outcome.is_failure), measured[0])
     n_within = sum(result.outcome.is_pass for result in measured)
-    # Of ranks, all that pass did about the same: what the first one did is told.
-    whose = "rank 0 of " if "world" in shown.case.params else ""
-    return [
-        *(_figure_line(figure) for result in measured for figure in result.figures),
-        ", ".join(_work_parts(shown)),
-        f"{whose}{shown.case.name}; {n_within} of {counted(len(measured), 'case')} within budget",
-    ]
+    failed = next((result for result in measured if result.outcome.is_failure), None)
+    # Of each operation the first case tells enough; one that breaks a budget is all that matters.
+    shown = [failed] if failed else list({result.case.op: result for result in reversed(measured)}.values())[::-1]
+    lines = [_figure_line(figure) for result in measured for figure in result.figures]
+    for result in shown:
+        # Of ranks, all that pass did about the same: what the first one did is told.
+        case = ("rank 0 of " if "world" in result.case.params else "") + result.case.name
+        parts = ", ".join(_work_parts(result))
+        lines += [f"{case}: {parts}"] if len(shown) > 1 else [parts, case]
+    within = f"{n_within} of {counted(len(measured), 'case')} within budget"
+    return [*lines, within] if len(shown) > 1 else [*lines[:-1], f"{lines[-1]}; {within}"]
 
 
 def _work_parts(result: CaseResult) -> list[str]:
@@ -152,10 +155,14 @@ def _work_parts(result: CaseResult) -> list[str]:
             n_bytes = int(getattr(work, figure))
             parts.append(f"{counted(n_bytes, 'byte')} {verb}{_ratio(n_bytes, least.get(figure))}")
     parts += _dot_parts(work, least)
-    for budget in result.budgets:
-        if budget.of:
-            n_bytes = int(budget.used(work))
-            parts.append(f"{counted(n_bytes, 'byte')} of {budget.of}{_ratio(n_bytes, budget.least)}")
+    apart = {budget.of: (int(budget.used(work)), budget.least) for budget in result.budgets if budget.of}
+    if once := [name for name, (n_bytes, least_bytes) in apart.items() if n_bytes == least_bytes]:
+        parts.append(f"{', '.join(once)} read once")
+    parts += [
+        f"{counted(n_bytes, 'byte')} of {name}{_ratio(n_bytes, least_bytes)}"
+        for name, (n_bytes, least_bytes) in apart.items()
+        if name not in once
+    ]
     parts += [*held, counted(work.launches, "launch")]
     n_sectors = work.sectors_loaded + work.sectors_stored
     if n_sectors:
