@@ -291,6 +291,10 @@ class Grader(ABC):
         """What to call the outputs in messages, where their numbers would say little."""
         return ()
 
+    def own_part(self, case: Case, place: int) -> torch.Tensor | None:  # noqa: ARG002  as it is declared
+        """What a rank's output would be if the others had sent nothing; None where there are none, or nobody knows."""
+        return None
+
     def reduction_size(self, case: Case) -> int:  # noqa: ARG002  overridden where there are sums
         """Length of the axis that sums run over, which `honest` takes an order for; 0 where there is none."""
         return 0

@@ -181,6 +181,18 @@ class CardState:
 
 
 @dataclass(frozen=True)
+class Roof:
+    """What bounds a timed case: the least that it moves and computes, and what this card was measured to do."""
+
+    bytes: int
+    flops: int
+    dtype: str
+    copy_gb_per_s: float
+    matmul_tflop_per_s: float | None
+    """Of operands with this dtype; None where that was not measured."""
+
+
+@dataclass(frozen=True)
 class Timing:
     """One timed case: the learner's time a call and the figures that follow from it."""
 
@@ -198,6 +210,8 @@ class Timing:
     card: CardState | None = None
     notes: tuple[str, ...] = ()
     """What a reader of the figures should know: a power cap, an unaudited clock, a stranger's idle process."""
+    roof: Roof | None = None
+    """Where on a roofline it lies; None where no ceiling of one card bounds it, or none was measured."""
 
     def __post_init__(self) -> None:
         if not 0 < self.low_ms <= self.median_ms <= self.high_ms:

@@ -16,7 +16,10 @@ import torch
 NAMESPACES = ("c10d.", "_c10d_functional.")
 """Of all operations between ranks."""
 _SENDS = ("send", "isend")
-_SILENT = ("recv_", "recv_any_source_", "irecv", "barrier", "monitored_barrier_", "wait_tensor", "check_for_nan")
+_SILENT = (
+    *("recv_", "recv_any_source_", "irecv", "barrier", "monitored_barrier_"),
+    *("wait_tensor", "_wrap_tensor_autograd", "check_for_nan"),
+)
 """Operations for which a rank sends nothing but signals."""
 
 

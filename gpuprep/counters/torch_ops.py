@@ -133,11 +133,14 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Hidden once dynamo is there, or what a compiled function meets here would be compiled too.
         disable = getattr(sys.modules.get("torch._dynamo"), "disable", None)
         run = disable(self._run_noted) if disable else self._run_noted
-        return run(func, args, kwargs or {})
+        return run(func, types, args, kwargs or {})
 
-    def _run_noted(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run_noted(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         name = str(func)
+        if any(kind.__name__ == "DTensor" for kind in types):
+            # It finds out by itself what ranks have to send: another library's operation, whatever its name.
+            name = f"DTensor.{name.partition('.')[2]}"
         if name.startswith(NAMESPACES):
             self._host_ops.collectives.note(name, args, result)
         factor = _FACTORS.get(name.partition(".")[2].partition(".")[0])

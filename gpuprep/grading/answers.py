@@ -222,7 +222,15 @@ def _value_fault(asked: Asked, name: str, place: int, want: Expected, got: torch
     if judgement.is_right:
         return None
     n_terms = asked.grader.reduction_size(asked.case)
-    evidence = Evidence(want, got, judgement.wrong, asked.args, n_terms, _recompute(asked, place))
+    evidence = Evidence(
+        want,
+        got,
+        judgement.wrong,
+        asked.args,
+        n_terms,
+        _recompute(asked, place),
+        own_part=asked.grader.own_part(asked.case, place),
+    )
     return asked.failed(
         Outcome.WRONG_VALUES,
         f"{judgement.n_wrong} of {got.numel()} elements of {name} are wrong",

@@ -16,17 +16,20 @@ from typing import Any
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError
 from gpuprep.exercise import Exercise
-from gpuprep.grader import Draw, Grader, Traffic
+from gpuprep.grader import Draw, Grader, GroupGrader
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.audit import buffered
 from gpuprep.grading.baselines import Burst, made_ready
 from gpuprep.grading.ceilings import DTYPES, SPACING_S, Ceilings, calibrate
+from gpuprep.grading.group_comparison import compare_ranks
 from gpuprep.grading.loading import case_seed, load_grader
 from gpuprep.grading.machine import card_lock
 from gpuprep.grading.process import WorkerProcess
+from gpuprep.grading.side_by_side import Compared as Compared
+from gpuprep.grading.side_by_side import Comparison as Comparison
+from gpuprep.grading.side_by_side import Entry as Entry
 from gpuprep.grading.speed_tier import fits
 from gpuprep.model import Case, Tier
-from gpuprep.worker.timing import median_interval
 
 N_ROUNDS = 5
 """Everybody gets a burst in each."""
@@ -34,61 +37,6 @@ BURST_CAP_S = 0.1
 N_SETS = 3
 SEED = 0
 """Nothing is judged, so the inputs need not be secret, and two runs may have the same."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One of those that were timed, or the reason why it could not be."""
-
-    name: str
-    """`yours`, `reference`, or a baseline's title."""
-    is_file: bool
-    """False of a baseline."""
-    samples_ms: tuple[float, ...] = ()
-    why_not: str = ""
-
-    @property
-    def interval_ms(self) -> tuple[float, float, float]:
-        """(low, median, high) of the median; only where there are samples."""
-        return median_interval(self.samples_ms)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """One case, and the times of all entries on it."""
-
-    case: Case
-    traffic: Traffic
-    entries: tuple[Entry, ...]
-    ceilings: Ceilings
-
-    @property
-    def is_compute_bound(self) -> bool:
-        """True where the card's matmul rate limits it more than its copy rate."""
-        rate = self.ceilings.matmul_tflop_per_s.get(self.traffic.dtype)
-        if rate is None:
-            return False
-        return self.traffic.flops / (rate * 1e12) > self.traffic.bytes / (self.ceilings.copy_gb_per_s * 1e9)
-
-    def rate(self, entry: Entry) -> float:
-        """TFLOP/s where it is compute-bound, else GB/s."""
-        seconds = entry.interval_ms[1] / 1e3
-        return self.traffic.flops / 1e12 / seconds if self.is_compute_bound else self.traffic.bytes / 1e9 / seconds
-
-    def share(self, entry: Entry) -> float:
-        """Of this card's matmul rate where it is compute-bound, else of its copy rate."""
-        best = self.ceilings.matmul_tflop_per_s[self.traffic.dtype] if self.is_compute_bound else None
-        return self.rate(entry) / (best or self.ceilings.copy_gb_per_s)
-
-
-@dataclass(frozen=True)
-class Compared:
-    """All cases of one exercise that fit this card."""
-
-    exercise: Exercise
-    comparisons: tuple[Comparison, ...]
-    card: str
-    versions: Mapping[str, str]
 
 
 def compare(
@@ -120,6 +68,9 @@ def compare(
         raise GpuprepError(
             f"{exercise.id} has no speed tier: there is nothing to time", next_step=f"gpuprep check {exercise.id}"
         )
+    if isinstance(grader, GroupGrader):
+        compared, seen = compare_ranks(curriculum, exercise, grader, cases, files, on_event)
+        return Compared(exercise, compared, torch.cuda.get_device_name(0), seen)
     with contextlib.ExitStack() as stack:
         stack.enter_context(card_lock(str(torch.cuda.get_device_properties(0).uuid)))
         on_event("calibrating this card")

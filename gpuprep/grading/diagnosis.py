@@ -17,6 +17,7 @@ _PATTERNS: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
     places.never_written,
     formulas.constant,
     formulas.identity,
+    formulas.own_part,
     formulas.dropped_term,
     formulas.sign,
     formulas.offset,

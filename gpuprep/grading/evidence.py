@@ -33,6 +33,7 @@ class Evidence:
         args: the call's arguments.
         n_terms: length of the axis that sums run over; 0 where there is none.
         recompute: torch's own result for other arguments, where there is a way to have it.
+        own_part: of a rank, what it would have if the others had sent nothing.
     """
 
     expected: Expected
@@ -41,6 +42,7 @@ class Evidence:
     args: Sequence[Any]
     n_terms: int = 0
     recompute: Recompute | None = None
+    own_part: torch.Tensor | None = None
 
     @cached_property
     def value(self) -> torch.Tensor:

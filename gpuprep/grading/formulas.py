@@ -105,6 +105,20 @@ def identity(evidence: Evidence) -> Diagnosis | None:
     return None
 
 
+def own_part(evidence: Evidence) -> Diagnosis | None:
+    """What one rank has by itself."""
+    own = evidence.own_part
+    if own is None or own.shape != evidence.found.shape or alike(evidence.value, own.double()):
+        return None
+    if not alike(evidence.found, own.double()):
+        return None
+    return Diagnosis(
+        "own_part",
+        "This is the rank's own part of a sum: what the other ranks have was never added to it. Which collective would "
+        "bring it here?",
+    )
+
+
 def dropped_term(evidence: Evidence) -> Diagnosis | None:
     """Sums that end early: the terms after the last whole block, or after the first block, are left out."""
     import torch

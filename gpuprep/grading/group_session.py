@@ -79,6 +79,20 @@ class RankGrader(Grader):
         """The whole's."""
         return self._grader.output_names(case)
 
+    def own_part(self, case: Case, place: int) -> Any:
+        """What `honest` makes of this rank's terms of the sum, where that is a sum over ranks."""
+        import torch
+
+        n_outputs, world = len(self._whole) // int(case["world"]), int(case["world"])
+        if world == 1 or self._grader.reduction_size(case) != world:
+            return None
+        exact = [arg.double() if torch.is_tensor(arg) and arg.is_floating_point() else arg for arg in self._args]
+        try:
+            own = self._grader.honest(case, *exact, order=torch.tensor([self._rank]))
+        except Exception:  # noqa: BLE001  a grader answers for whole orders only, and this is just a guess
+            return None
+        return own[self._rank * n_outputs + place]
+
     def budgets(self, case: Case) -> tuple[Budget, ...]:
         """This rank's."""
         return self._grader.rank_budgets(case, self._rank)
@@ -256,7 +270,9 @@ class GroupSession:
     ) -> None:
         fitting = [case for case in cases if "cuda" in case.devices and case["world"] <= n_cards]
         self._grade_on("cuda", pool, folder, grader, [case for case in fitting if case.tier is Tier.CORRECT])
-        timed = [case for case in fitting if case.tier is Tier.SPEED]
+        # Of each operation the first, which is the largest.
+        speed_cases = [case for case in fitting if case.tier is Tier.SPEED]
+        timed = list({case.op: case for case in reversed(speed_cases)}.values())[::-1]
         if not timed or any(result.outcome.is_failure for result in self.results):
             return
         bench = GroupBench(self.exercise, self.curriculum, grader, self.asking, self.on_event, pool, folder, self.seed)

@@ -7,8 +7,9 @@ are compared, drawn when the calls are over. The times are the ranks' own: there
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,11 +62,7 @@ class GroupBench:
         """
         results: list[CaseResult] = []
         timings: list[Timing] = []
-        n_ranks = max(self.grader.baseline_ranks(case) for case in cases)
-        with WorkerGroup("cuda", n_ranks, self.asking.path, self.pool, is_trusted=True) as ours:
-            ours.wait_until_ready()
-            driver = str(self.curriculum.driver_path(self.exercise))
-            ours.ask_all({"do": "load", "path": "", "function": "", "driver": driver}, TIME_LIMIT_S, "while loading")
+        with self.baseline(cases) as ours:
             for case in cases:
                 self.on_event(f"timing: {case.name}")
                 asked = Asked(self.grader, case, "cuda", (), str(self.asking.path))
@@ -77,13 +74,25 @@ class GroupBench:
                 timings.extend(filter(None, [timing]))
         return Measured(tuple(results), tuple(timings))
 
-    def _time(
-        self, learners: WorkerGroup, ours: WorkerGroup, asked: Asked, card: str
-    ) -> tuple[CaseResult | None, Timing | None]:
-        case = asked.case
-        sides = ((learners, int(case["world"])), (ours, self.grader.baseline_ranks(case)))
-        made = {"do": "make", "params": dict(case.params), "seed": self.seed}
-        samples: tuple[list[float], list[float]] = ([], [])
+    @contextlib.contextmanager
+    def baseline(self, cases: Sequence[Case]) -> Iterator[WorkerGroup]:
+        """Ranks that have the driver loaded, and nothing of the learner's."""
+        n_ranks = max(self.grader.baseline_ranks(case) for case in cases)
+        with WorkerGroup("cuda", n_ranks, self.asking.path, self.pool, is_trusted=True) as ours:
+            ours.wait_until_ready()
+            driver = str(self.curriculum.driver_path(self.exercise))
+            ours.ask_all({"do": "load", "path": "", "function": "", "driver": driver}, TIME_LIMIT_S, "while loading")
+            yield ours
+
+    def samples_ms(self, sides: Sequence[tuple[WorkerGroup, int]], asked: Asked) -> list[list[float]]:
+        """Times of some groups on one case, in turn: milliseconds a call, those of the slowest rank.
+
+        Args:
+            sides: the groups, and how many of their ranks take part.
+            asked: the case.
+        """
+        made = {"do": "make", "params": dict(asked.case.params), "seed": self.seed}
+        samples: list[list[float]] = [[] for _ in sides]
         for group, n_ranks in sides:
             group.join(n_ranks, self.folder)
             self._ask(group, made, n_ranks, asked)
@@ -91,6 +100,14 @@ class GroupBench:
             for (group, n_ranks), times in zip(sides, samples, strict=True):
                 answers = self._ask(group, {"do": "time_together", "n_samples": N_SAMPLES}, n_ranks, asked)
                 times.extend(map(max, zip(*(answer["samples_ms"] for answer in answers), strict=True)))
+        return samples
+
+    def _time(
+        self, learners: WorkerGroup, ours: WorkerGroup, asked: Asked, card: str
+    ) -> tuple[CaseResult | None, Timing | None]:
+        case = asked.case
+        sides = ((learners, int(case["world"])), (ours, self.grader.baseline_ranks(case)))
+        samples = self.samples_ms(sides, asked)
         if wrong := self._differ(sides, asked):
             return asked.failed(Outcome.WRONG_VALUES, wrong), None
         low_ms, median_ms, high_ms = median_interval(samples[0])
@@ -100,7 +117,7 @@ class GroupBench:
             case, card, median_ms, low_ms, high_ms, n_samples, figures, claimed_ms=median_ms, notes=(UNAUDITED,)
         )
 
-    def _figure(self, target: Target, samples: tuple[list[float], list[float]]) -> Measurement:
+    def _figure(self, target: Target, samples: Sequence[Sequence[float]]) -> Measurement:
         low_ms, median_ms, high_ms = median_interval(samples[0])
         best_ms = median_interval(samples[1])[1]
         detail = f"{self.grader.baseline} takes {best_ms:.3f} ms"

@@ -21,7 +21,7 @@ from gpuprep.grading.baselines import fastest_ms, key_of
 from gpuprep.grading.ceilings import SPACING_S, Ceilings
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_state, held_still
-from gpuprep.model import Case, CaseResult, Measurement, Outcome, Timing
+from gpuprep.model import Case, CaseResult, Measurement, Outcome, Roof, Timing
 from gpuprep.worker.timing import WARM_UP_S, is_steady, median_interval
 
 if TYPE_CHECKING:
@@ -146,6 +146,7 @@ class SpeedTest:
             net_ms=net_ms,
             card=card_state(ours, self._since_s),
             notes=tuple(self._notes),
+            roof=self._roof(ceilings),
         )
 
     def _ask(self, which: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
@@ -259,6 +260,11 @@ class SpeedTest:
         low_ms, claim_ms, high_ms = median_interval(self._samples)
         factor = max(1.0, trusted_share * self._audited.net_ms / claim_ms) if self._audited else 1.0
         return low_ms * factor, claim_ms * factor, high_ms * factor
+
+    def _roof(self, ceilings: Ceilings) -> Roof:
+        traffic = self.asked.grader.traffic(self.asked.case)
+        matmul = ceilings.matmul_tflop_per_s.get(traffic.dtype)
+        return Roof(traffic.bytes, traffic.flops, traffic.dtype, ceilings.copy_gb_per_s, matmul)
 
     def _figure(self, target: Target, ceilings: Ceilings) -> Measurement:
         traffic = self.asked.grader.traffic(self.asked.case)

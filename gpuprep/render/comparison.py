@@ -33,6 +33,8 @@ def bench_page(compared: Compared, *, width: int = WIDTH) -> Page:
 
 def _table(page: Page, comparison: Comparison) -> None:
     unit, of = ("TFLOP/s", "of matmul") if comparison.is_compute_bound else ("GB/s", "of copy")
+    if comparison.ceilings is None:
+        unit, of = "GB/s a rank", ""
     timed = [entry for entry in comparison.entries if entry.samples_ms]
     rows: list[list[Part]] = [[("", ""), *((name, "quiet") for name in ("median", "spread", unit, of, "×"))]]
     rows += [_row(comparison, entry, timed[0]) for entry in timed]
@@ -44,7 +46,7 @@ def _table(page: Page, comparison: Comparison) -> None:
 
 def _row(comparison: Comparison, entry: Entry, first: Entry) -> list[Part]:
     low_ms, median_ms, high_ms = entry.interval_ms
-    rate = comparison.rate(entry)
+    rate, share = comparison.rate(entry), comparison.share(entry)
     # How many times as fast the first one is.
     factor = median_ms / first.interval_ms[1]
     return [
@@ -52,7 +54,7 @@ def _row(comparison: Comparison, entry: Entry, first: Entry) -> list[Part]:
         milliseconds(median_ms),
         (milliseconds(low_ms, high_ms), "quiet"),
         f"{rate:.0f}" if rate >= 10 else f"{rate:.2f}",
-        f"{comparison.share(entry):.0%}",
+        "" if share is None else f"{share:.0%}",
         "" if entry is first else f"{factor:.2f}",
     ]
 
