@@ -191,6 +191,12 @@ class Roof:
     matmul_tflop_per_s: float | None
     """Of operands with this dtype; None where that was not measured."""
 
+    @property
+    def is_compute_bound(self) -> bool:
+        """True where the card's matmul rate limits it more than its copy rate."""
+        rate = self.matmul_tflop_per_s
+        return rate is not None and self.flops / (rate * 1e12) > self.bytes / (self.copy_gb_per_s * 1e9)
+
 
 @dataclass(frozen=True)
 class Timing:

@@ -31,6 +31,7 @@ import torch
 import triton
 import triton.language as tl
 
+
 def pack(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the codes of w [N, K], int32 [N, K/8], and the scales of its groups, float16 [N, K/128]."""
     # TODO 1: one scale for each group. Divide by what is stored, not by what it was before it was rounded.

@@ -21,6 +21,7 @@ _PATTERNS: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
     formulas.dropped_term,
     formulas.sign,
     formulas.offset,
+    formulas.row_offset,
     formulas.scaled,
     formulas.rounding,
     formulas.precision,

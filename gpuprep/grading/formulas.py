@@ -324,6 +324,26 @@ def offset(evidence: Evidence) -> Diagnosis | None:
     )
 
 
+def row_offset(evidence: Evidence) -> Diagnosis | None:
+    """The same row added to every row."""
+    value, found = (side.flatten(0, -2) if side.dim() > 1 else side for side in (evidence.value, evidence.found))
+    if value.dim() < 2 or len(value) < 3 or value.shape[1] < 4:
+        return None
+    error = found - value
+    amounts = error.median(0).values
+    is_far = amounts.abs().median() > _FAR * evidence.unit * value.abs().median()
+    if not bool(error.isfinite().all()) or not bool(is_far):
+        return None
+    room = _SAME * amounts.abs().median() + 2 * evidence.unit * (found.abs() + value.abs()) + _summing(evidence).max()
+    if not bool(((error - amounts).abs() <= room).all()):
+        return None
+    return Diagnosis(
+        "offset",
+        "Every row is off by the same amounts, a number for each column: a term that all rows share, such as a bias, is "
+        "missing, or was added more than once.",
+    )
+
+
 def transposed(evidence: Evidence) -> Diagnosis | None:
     """A square result with rows for columns."""
     value = evidence.value

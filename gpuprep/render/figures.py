@@ -93,6 +93,16 @@ def goal(target: Target) -> str:
     return f"at least {_value(target.figure, target.pass_at)} {_FIGURES[target.figure]}{gold}"
 
 
+def measured(figure: str, *values: float) -> str:
+    """`98.1% of this card's copy rate`; of two values, an interval."""
+    return f"{_value(figure, *values)} {_FIGURES[figure]}"
+
+
+def named(figure: str) -> str:
+    """What a figure is, without its value: `of this card's copy rate`, `as fast as torch`."""
+    return _FIGURES[figure].removeprefix("× ")
+
+
 def milliseconds(*times_ms: float) -> str:
     """`0.752 ms`, `0.750–0.755 ms`, or in µs where that reads better."""
     unit, scale = ("ms", 1.0) if min(times_ms) >= 0.1 else ("µs", _US_PER_MS)

@@ -21,6 +21,8 @@ TIE_MARGIN = 1e-4
 either side: they err by 10⁻⁶ steps. Steps taken from a scale that was not rounded err by 10⁻³."""
 MOST_SPLITS = 16
 """Parts that the sum along K may be split into."""
+INNER_K_TILES = 8
+"""A layout of torch's own int4 weights: of those on offer the fastest for one token."""
 CHUNK = 2**24
 """Weights that a CUDA oracle, or a baseline, widens at a time."""
 
@@ -42,7 +44,7 @@ class Int4Gemv(Grader):
             *(pack(7, 640, distribution=kind) for kind in ("heavy", "wide", "zeros", "tiny")),
             *(gemv(n, 128) for n in (1, 3, 31, 32, 33, larger)),
             *(gemv(5, k) for k in (384, 1024, 128 * larger)),
-            *(gemv(9, 1152, distribution=kind) for kind in ("offset", "heavy", "large")),
+            *(gemv(9, 1152, distribution=kind) for kind in ("positive", "heavy", "large")),
             gemv(9, 1152, layout="offset"),
             *(gemv(n, k, devices=GPU) for n, k in ((1025, 8192 + 128 * larger), (8191, 1152), (2, 128 * 1025))),
             gemv(64, 2048, tier=Tier.WORK),
@@ -56,13 +58,14 @@ class Int4Gemv(Grader):
         n, k, kind = case["N"], case["K"], case.get("distribution", "normal")
         if case["op"] == "pack":
             return "pack", draw.place(_weights(draw, n, k, kind))
-        x = draw.tensor(1, k, dtype="float16", distribution="normal" if kind == "large" else kind)
+        x = draw.tensor(1, k, dtype="float16", distribution="heavy" if kind == "heavy" else "normal")
+        w4 = draw.integers(-(2**31), 2**31, n, k // CODES)
         if kind == "large":
             # Sums over a group pass float16's 65504; scaled, they don't.
             x *= 1000
-        w4 = draw.integers(-(2**31), 2**31, n, k // CODES)
-        if kind == "offset":
-            # No code below zero's: then nothing cancels, and sums are as large as they can be.
+        elif kind == "positive":
+            # Nor is any code below zero's: nothing cancels, and sums are as large as they can be.
+            x.abs_()
             w4 |= -0x77777778
         scales = (0.5 + draw.tensor(n, k // GROUP).abs()) / 100
         return "gemv", draw.place(x, case.get("layout", "contiguous")), w4, draw.place(scales.half())
@@ -83,10 +86,9 @@ class Int4Gemv(Grader):
         if op == "pack":
             return _packed(args[0])
         x, w4, scales = args
-        wide = torch.promote_types(x.dtype, torch.float32)
-        w = _unpacked(w4, scales.to(wide))
-        x = x.to(wide)
-        return ((x @ w.t() if order is None else x[:, order] @ w[:, order].t()).to(args[0].dtype),)
+        w = _unpacked(w4, scales)
+        wide = x.to(w.dtype)
+        return ((wide @ w.t() if order is None else wide[:, order] @ w[:, order].t()).to(x.dtype),)
 
     def error_model(self, case):
         # Relative to Σ|terms|, a running sum of K terms of one sign makes a random walk of errors, √K/4 roundings long;
@@ -117,13 +119,32 @@ class Int4Gemv(Grader):
         )
 
     def baselines(self, case):
-        def dequantized(prepare, _, x, w4, scales):
-            rows = zip(w4.split(CHUNK // case["K"]), scales.split(CHUNK // case["K"]), strict=True)
-            return prepare(x, torch.cat([_unpacked(codes, steps.float()).half() for codes, steps in rows]))
+        def in_chunks(convert, w4, scales):
+            size = CHUNK // case["K"]
+            return torch.cat([convert(*rows) for rows in zip(w4.split(size), scales.split(size), strict=True)])
 
-        linear = functools.partial(dequantized, lambda x, w: functools.partial(torch.nn.functional.linear, x, w))
-        mv = functools.partial(dequantized, lambda x, w: functools.partial(torch.mv, w, x[0]))
-        return Baseline("f16", "F.linear in float16", linear), Baseline("f16", "torch.mv in float16", mv)
+        def widened(_, x, w4, scales):
+            return x, in_chunks(lambda *rows: _unpacked(*rows).half(), w4, scales)
+
+        def linear(*args):
+            return functools.partial(torch.nn.functional.linear, *widened(*args))
+
+        def matmul(*args):
+            x, w = widened(*args)
+            return functools.partial(torch.matmul, w, x.t())
+
+        def tinygemm(_, x, w4, scales):
+            codes = in_chunks(lambda *rows: _codes(rows[0]).byte(), w4, scales)
+            packed = torch._convert_weight_to_int4pack(codes[:, ::2] << 4 | codes[:, 1::2], INNER_K_TILES)  # noqa: SLF001
+            steps = scales.t().bfloat16()
+            steps_and_zeros = torch.stack([steps, torch.zeros_like(steps)], dim=2)
+            return functools.partial(torch._weight_int4pack_mm, x.bfloat16(), packed, GROUP, steps_and_zeros)  # noqa: SLF001
+
+        return (
+            Baseline("f16", "F.linear in float16", linear),
+            Baseline("f16", "torch.matmul in float16", matmul),
+            Baseline("int4", "torch's own int4 (tinygemm) in bfloat16", tinygemm),
+        )
 
     def traffic(self, case):
         n, k = case["N"], case["K"]
@@ -158,10 +179,14 @@ def _packed(w):
     return words.view(n, k // CODES).int(), scales
 
 
-def _unpacked(w4, scales):
+def _codes(w4):
     shifts = 4 * torch.arange(CODES, device=w4.device, dtype=torch.int32)[:, None]
-    codes = w4.view(len(w4), -1, 1, WORDS) >> shifts & 15
-    return ((codes.flatten(2) - ZERO) * scales[:, :, None]).flatten(1)
+    return (w4.view(len(w4), -1, 1, WORDS) >> shifts & 15).flatten(1)
+
+
+def _unpacked(w4, scales):
+    groups = _codes(w4).view(*scales.shape, GROUP) - ZERO
+    return (groups * scales.to(torch.promote_types(scales.dtype, torch.float32))[:, :, None]).flatten(1)
 
 
 def _sums(x, w4, scales):

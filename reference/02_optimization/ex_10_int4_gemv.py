@@ -31,13 +31,7 @@ import torch
 import triton
 import triton.language as tl
 
-# BEGIN SOLUTION
-GROUP = 128
-WORDS = 16
-"""Of a group."""
 
-
-# END SOLUTION
 def pack(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the codes of w [N, K], int32 [N, K/8], and the scales of its groups, float16 [N, K/128]."""
     # BEGIN PROMPT
@@ -46,14 +40,14 @@ def pack(w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     # raise NotImplementedError("ex_10: write pack()")
     # END PROMPT
     # BEGIN SOLUTION
-    n_rows, n_cols = w.shape
-    groups = w.view(n_rows, -1, GROUP).float()
+    n_rows = len(w)
+    groups = w.view(n_rows, -1, 128).float()
     scales = (groups.abs().amax(dim=2) / 7).half()
     # The rounded scale: it is what the codes will be multiplied by. Where it is 0, the quotient is NaN or infinite.
     steps = scales.float()[:, :, None]
     q = torch.where(steps > 0, groups / steps, 0.0).round().clamp(-7, 7)
     # [N, G, 8, 16]: code j of word i. Their bits don't overlap, so a sum is an or; the last code reaches the sign bit.
-    codes = (q.to(torch.int32) + 8).view(n_rows, -1, 8, WORDS)
+    codes = (q.to(torch.int32) + 8).view(n_rows, -1, 8, 16)
     shifts = 4 * torch.arange(8, dtype=torch.int32, device=w.device)[:, None]
     return (codes << shifts).sum(dim=2, dtype=torch.int32).view(n_rows, -1), scales
     # END SOLUTION
@@ -72,7 +66,7 @@ def _gemv_kernel(x_ptr, w4_ptr, scales_ptr, out_ptr, n_rows, n_groups, BLOCK_N: 
     rows = tl.program_id(axis=0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
     is_row = (rows < n_rows)[:, None]
     n_words = n_groups * 16
-    # A sum for each row and each word of a step, reduced once at the end: shuffles in the loop would cost as much as it.
+    # A sum for each row and each word of a step; they are added up once, at the end, and not by shuffles in the loop.
     sums = tl.zeros((BLOCK_N, BLOCK_G * 16), dtype=tl.float32)
     # Stages: while one step is multiplied, the next ones are on their way from memory to shared memory.
     for start in tl.range(0, n_groups, BLOCK_G, num_stages=3):
@@ -91,15 +85,13 @@ def _gemv_kernel(x_ptr, w4_ptr, scales_ptr, out_ptr, n_rows, n_groups, BLOCK_N: 
         products = tl.zeros((BLOCK_N, BLOCK_G * 16), dtype=tl.float32) - 2.0**-49 * 8 * x_sums[None, :]
         for j in tl.static_range(8):
             # Bits 0-22 of a float under an exponent of zero are a multiple of 2⁻¹⁴⁹. So a code that is masked where it
-            # stands is a float already, subnormal: code · 2^(place − 149). No shift, no conversion: two instructions a
+            # stands is a float already, subnormal: code · 2^(4·j − 149). No shift, no conversion: two instructions a
             # weight, the mask and the multiply-add. Cards multiply subnormal numbers as fast as others, exactly. From
             # bit 23 on is the exponent: the last three codes come down first, all at once.
-            down: tl.constexpr = 0 if j < 5 else 20
-            place: tl.constexpr = 4 * j - down
-            code = ((codes >> down) & (15 << place)).to(tl.float32, bitcast=True)
+            code = ((codes >> 16 * (j // 5)) & (15 << 4 * j - 16 * (j // 5))).to(tl.float32, bitcast=True)
             # The power of two goes to x, once for all rows. 2¹⁴⁹ is none of float32's: 2¹⁰⁰ now, 2⁴⁹ with the scale.
-            x = tl.load(x_ptrs + 16 * j, mask=is_word, other=0.0).to(tl.float32) * 2.0 ** (100 - place)
-            products += code * x[None, :]
+            x = tl.load(x_ptrs + 16 * j, mask=is_word, other=0.0).to(tl.float32)
+            products += code * (x * 2.0 ** (100 - 4 * j + 16 * (j // 5)))[None, :]
         # Where a group is missing, so is its scale: 0 there takes out what codes of 0 have added.
         scale_mask = is_row & (groups < n_groups)[None, :]
         scales = tl.load(scales_ptr + rows[:, None] * n_groups + groups[None, :], mask=scale_mask, other=0.0)
