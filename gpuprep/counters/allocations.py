@@ -35,7 +35,7 @@ class Allocations:
     def note(self, result: Any) -> None:
         """Takes what an operation returned: a tensor, or tensors in lists, tuples and dicts."""
         if isinstance(result, torch.Tensor):
-            if result.layout == torch.strided:
+            if result.layout == torch.strided and not result.is_meta:
                 self._hold(storage_id(result), result.untyped_storage())
         elif isinstance(result, dict):
             self.note(list(result.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,6 +73,16 @@ class HostOps:
             for restore in undo:
                 restore()
 
+    def take(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Keeps an operation as torch dispatched it, with what it sends to other ranks and multiplies."""
+        if name.startswith(NAMESPACES):
+            self.collectives.note(name, args, result)
+        factor = _FACTORS.get(name.partition(".")[2].partition(".")[0])
+        if factor is not None:
+            # [..., M, K] by [K, N]; a multiply and an add each
+            self.matmul_flops += 2 * result.numel() * args[factor].shape[-1]
+        self.note(name, max(_numel(args), _numel(kwargs), _numel(result)), result)
+
     def note(self, name: str, numel: int, result: Any = None) -> None:
         """Keeps one operation, and the memory of its result, unless the interpreter issued it."""
         where = _where(self._path) if self._is_on else None
@@ -117,10 +128,15 @@ _FACTORS = {"mm": 0, "bmm": 0, "mv": 0, "dot": 0, "addmm": 1, "addmm_": 1, "badd
 """Products of matrices, and which argument is their left factor."""
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    def __init__(self, host_ops: HostOps) -> None:
+class Watch(TorchDispatchMode, ABC):  # type: ignore[no-untyped-call]
+    """Sees every operation of the thread that enters it, and costs nothing but that."""
+
+    def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._host_ops = host_ops
+
+    @abstractmethod
+    def saw(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        """Takes one operation that has run, `aten.add.Tensor`."""
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -132,23 +148,26 @@ class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         # Hidden once dynamo is there, or what a compiled function meets here would be compiled too.
         disable = getattr(sys.modules.get("torch._dynamo"), "disable", None)
-        run = disable(self._run_noted) if disable else self._run_noted
+        run = disable(self._run) if disable else self._run
         return run(func, types, args, kwargs or {})
 
-    def _run_noted(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _run(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         result = func(*args, **kwargs)
         name = str(func)
         if any(kind.__name__ == "DTensor" for kind in types):
             # It finds out by itself what ranks have to send: another library's operation, whatever its name.
             name = f"DTensor.{name.partition('.')[2]}"
-        if name.startswith(NAMESPACES):
-            self._host_ops.collectives.note(name, args, result)
-        factor = _FACTORS.get(name.partition(".")[2].partition(".")[0])
-        if factor is not None:
-            # [..., M, K] by [K, N]; a multiply and an add each
-            self._host_ops.matmul_flops += 2 * result.numel() * args[factor].shape[-1]
-        self._host_ops.note(name, max(_numel(args), _numel(kwargs), _numel(result)), result)
+        self.saw(name, args, kwargs, result)
         return result
+
+
+class _Mode(Watch):  # type: ignore[no-untyped-call]
+    def __init__(self, host_ops: HostOps) -> None:
+        super().__init__()
+        self._host_ops = host_ops
+
+    def saw(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        self._host_ops.take(name, args, kwargs, result)
 
 
 def _numel(value: Any) -> int:

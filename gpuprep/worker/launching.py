@@ -22,10 +22,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gpuprep.channel import storage_id
+from gpuprep.counters.torch_ops import Watch
 from gpuprep.cuda import emulated
 from gpuprep.cuda.emulated import Launch as CudaLaunch
 from gpuprep.worker.glossary import Glossary, UnwritableError
@@ -268,17 +268,13 @@ class Trail:
             self.why_not = self.why_not or str(error)
 
 
-class _Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Mode(Watch):  # type: ignore[no-untyped-call]
     def __init__(self, trail: Trail) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._trail = trail
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        self._trail.note_operation(str(func), args, kwargs or {}, result)
-        return result
+    def saw(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
+        self._trail.note_operation(name, args, kwargs, result)
 
 
 _trails: list[Trail] = []

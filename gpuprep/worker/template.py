@@ -40,7 +40,12 @@ from typing import Any, NoReturn
 from gpuprep.worker import main as worker
 
 PRELOADED = {
-    "interpreted": ("gpuprep.worker.running", "gpuprep.cuda.emulated", "gpuprep.worker.rehearsal"),
+    "interpreted": (
+        "gpuprep.worker.running",
+        "gpuprep.worker.launching",
+        "gpuprep.cuda.emulated",
+        "gpuprep.worker.rehearsal",
+    ),
     "compiled": ("gpuprep.worker.running", "gpuprep.worker.stopwatch", "triton.compiler.compiler"),
     "counting": ("gpuprep.worker.witness", "gpuprep.worker.rehearsal"),
     "trusted": ("gpuprep.worker.running", "gpuprep.worker.stopwatch"),

@@ -128,6 +128,8 @@ class _Walk:
                 self._memory.put(step["make"], step["contents"])
             elif "make" in step:
                 n_filled = self._memory.make(step["make"], step["bytes"], step["dtype"], step["fill"])
+                # When it is let go, a recipe doesn't say: so the most that was held at one time isn't known here.
+                self._work += Work(largest_tensor_bytes=step["bytes"])
                 self._note("aten.full", n_filled)
             elif "copy" in step:
                 n_copied = self._memory.copy(step["copy"], step["into"])
