@@ -126,6 +126,7 @@ class _Walk:
                 self._run(modules, step)
             elif "contents" in step:
                 self._memory.put(step["make"], step["contents"])
+                self._work += Work(largest_tensor_bytes=step["contents"].numel())
             elif "make" in step:
                 n_filled = self._memory.make(step["make"], step["bytes"], step["dtype"], step["fill"])
                 # When it is let go, a recipe doesn't say: so the most that was held at one time isn't known here.
