@@ -24,6 +24,8 @@ WORLDS = (1, 2, 4)
 FLOAT = ITEMSIZE["float32"]
 TIMED_BYTES = (2**30, 2**28, 2**26)
 N_MEASURED, N_PREDICTED = 24, 12
+ROUNDED = 64 * FLOAT
+"""Room for rings and pieces whose chunks are rounded each for themselves."""
 MOST_MESSAGES = 64
 """A step: pieces of a chunk, and rings in both directions, are as good as whole chunks in one."""
 
@@ -113,10 +115,10 @@ class RingAllReduce(GroupGrader):
         return (
             # A ring sends neither the chunk that it completes nor the one that it gets back last. The least is far
             # below: a rank that sends less than others makes another send more, and that one is told.
-            Budget("sent_bytes", min(sizes), 2 * whole - 2 * min(sizes), "2·S less two chunks of S/N"),
+            Budget("sent_bytes", min(sizes), 2 * whole - 2 * min(sizes) + ROUNDED, "2·S less two chunks of S/N"),
             Budget("messages", 1, steps * MOST_MESSAGES, "2·(N−1) steps of one chunk, or of its pieces"),
             # The driver's copy of x, and room for what comes in: a chunk, and another where both are under way.
-            Budget("peak_bytes", 0, whole + 2 * max(sizes) + 1024, "S + 2·S/N: x, and a chunk from each neighbour"),
+            Budget("peak_bytes", 0, whole + 2 * max(sizes) + ROUNDED, "S + 2·S/N: x, and a chunk from each neighbour"),
         )
 
     def budgets(self, case):

@@ -31,13 +31,16 @@ torch.distributed documentation of `batch_isend_irecv`.
 
 from dataclasses import dataclass
 
+# BEGIN SOLUTION
+from itertools import permutations
+
+# END SOLUTION
 import torch
 import torch.distributed as dist
 
 # BEGIN SOLUTION
-PIECE_BYTES = 4 * 2**20
-"""Of a chunk: while one piece is being added, the next is under way."""
-MOST_PIECES = 8
+RING_BYTES = 32 * 2**20
+"""Of the vector: what pays for the messages of another ring."""
 
 
 # END SOLUTION
@@ -65,41 +68,61 @@ def ring_all_reduce(x):
     if world == 1:
         return
     # Views, not copies: a chunk that is written is written in x. tensor_split makes the first few one longer.
-    chunks = x.tensor_split(world)
-    n_pieces = max(1, min(MOST_PIECES, chunks[0].nbytes // PIECE_BYTES))
-    pieces = [chunk.tensor_split(n_pieces) for chunk in chunks]
-    # One chunk of scratch memory: what comes in can't be added before it is there.
-    scratch = [torch.empty_like(piece) for piece in pieces[0]]
+    orders = _orders(world)[: max(1, x.nbytes // RING_BYTES)]
+    parts = x.tensor_split(len(orders))
+    rings = [(_Ring(order, rank), part.tensor_split(world)) for order, part in zip(orders, parts, strict=True)]
+    # One chunk of scratch memory a ring: what comes in can't be added before it is there.
+    scratch = [torch.empty_like(chunks[0]) for _, chunks in rings]
     for step in range(world - 1):
         # In step 0 every rank sends its own chunk, afterwards the one that it has just added to. What comes in from
         # the rank before is the chunk that that one has just added to.
-        sent, received = pieces[(rank - step) % world], pieces[(rank - step - 1) % world]
-        arriving = [here[: there.numel()] for here, there in zip(scratch, received, strict=True)]
-        # All pieces are on their way before the first of them is added.
-        under_way = [_exchanged(out, into) for out, into in zip(sent, arriving, strict=True)]
-        for works, into, total in zip(under_way, arriving, received, strict=True):
-            _wait(works)
-            total += into
-    # Now chunk rank+1 is complete here. It goes round once more, and nothing is added.
+        passed, sums = [], []
+        for (ring, chunks), room in zip(rings, scratch, strict=True):
+            received = chunks[(ring.place - step - 1) % world]
+            arriving = room[: received.numel()]
+            passed.append((ring, chunks[(ring.place - step) % world], arriving))
+            sums.append((received, arriving))
+        _pass_on(passed)
+        for received, arriving in sums:
+            received += arriving
+    # Now the chunk after the rank's own is complete here. It goes round once more, and nothing is added.
     for step in range(world - 1):
-        sent, received = pieces[(rank + 1 - step) % world], pieces[(rank - step) % world]
-        for works in [_exchanged(out, into) for out, into in zip(sent, received, strict=True)]:
-            _wait(works)
+        _pass_on(
+            [
+                (ring, chunks[(ring.place + 1 - step) % world], chunks[(ring.place - step) % world])
+                for ring, chunks in rings
+            ]
+        )
     # END SOLUTION
 
 
 # BEGIN SOLUTION
-def _exchanged(out, into):
-    """Begin to send one piece to the next rank and to receive another from the one before; the works to wait for."""
-    rank, world = dist.get_rank(), dist.get_world_size()
-    # Batched: neither message waits for the other, whatever order the neighbours come in.
-    return dist.batch_isend_irecv(
-        [dist.P2POp(dist.isend, out, (rank + 1) % world), dist.P2POp(dist.irecv, into, (rank - 1) % world)]
-    )
+class _Ring:
+    """A way round all ranks, and where this one stands in it."""
+
+    def __init__(self, order, rank):
+        self.place = order.index(rank)
+        self.next = order[(self.place + 1) % len(order)]
+        self.previous = order[self.place - 1]
 
 
-def _wait(works):
-    for work in works:
+def _orders(world):
+    """Ways round all ranks, each followed by the same in the other direction.
+
+    Between GPUs that are all linked to each other, one ring uses one link of each in one direction. With all six ways
+    round four of them, every link is busy in both.
+    """
+    ways = list(permutations(range(1, world))) if world <= 4 else [tuple(range(1, world))]
+    return [(0, *way[::turn]) for way in ways if way[0] <= way[-1] for turn in ((1, -1) if world > 2 else (1,))]
+
+
+def _pass_on(passed):
+    """Send each ring's chunk to its next rank and receive one from its previous; return when all have arrived."""
+    # In one batch: no message waits for another one, whatever order the neighbours come in.
+    messages = []
+    for ring, out, into in passed:
+        messages += [dist.P2POp(dist.isend, out, ring.next), dist.P2POp(dist.irecv, into, ring.previous)]
+    for work in dist.batch_isend_irecv(messages):
         work.wait()
 
 
