@@ -34,6 +34,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed as dist
 
+
 def ring_all_reduce(x):
     """Sum a vector over all ranks, in place.
 

@@ -20,8 +20,11 @@ def drive(module, op, x, grad, *weights):
     if op != "blocks":
         operation = {"gather": module.GatherSequence, "scatter": module.ScatterSequence}[op]
         out = operation.apply(x)
-        # As they come out of a transposed matmul.
-        return out.detach(), *torch.autograd.grad(out, x, grad.mT.contiguous().mT)
+        # Not contiguous: as it comes out of a transposed product.
+        strided = grad.mT.clone(memory_format=torch.contiguous_format).mT
+        (grad_x,) = torch.autograd.grad(out, x, strided)
+        # One rank alone may pass on what it got.
+        return out.detach().clone(), grad_x.clone()
     # Leaves of their own, in the memory of the arguments.
     blocks = [
         [weight.detach().requires_grad_() for weight in of_block]

@@ -1,0 +1,110 @@
+# expect: TOO_MUCH_WORK
+# The same, with all-reduces of an N-th of each result, so that collectives and their bytes are those of the task.
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.functional import gelu, linear, scaled_dot_product_attention
+
+
+class Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        dist.all_reduce(grad)
+        return grad
+
+
+class Summed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, part):
+        ctx.mark_dirty(part)
+        dist.all_reduce(part)
+        return part
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class ColumnParallelLinear(nn.Module):
+    def __init__(self, weight, bias, n_blocks=1):
+        super().__init__()
+        rank, world = dist.get_rank(), dist.get_world_size()
+        self.weight, self.bias = (
+            nn.Parameter(dense.unflatten(0, (n_blocks, world, -1))[:, rank].flatten(0, 1).clone())
+            for dense in (weight, bias)
+        )
+
+    def forward(self, x):
+        return linear(Spread.apply(x), self.weight, self.bias)
+
+
+class RowParallelLinear(nn.Module):
+    def __init__(self, weight, bias):
+        super().__init__()
+        self.weight = nn.Parameter(weight.tensor_split(dist.get_world_size(), 1)[dist.get_rank()].clone())
+        self.bias = nn.Parameter(bias.clone())
+
+    def forward(self, x):
+        return Summed.apply(linear(x, self.weight)) + self.bias
+
+
+class ShownForward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, y):
+        share = y / dist.get_world_size()
+        dist.all_reduce(share)
+        return share
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
+class ShownBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        share = grad / dist.get_world_size()
+        dist.all_reduce(share)
+        return share
+
+
+class ParallelMLP(nn.Module):
+    def __init__(self, up_weight, up_bias, down_weight, down_bias):
+        super().__init__()
+        self.up = ColumnParallelLinear(up_weight, up_bias)
+        self.down = RowParallelLinear(down_weight, down_bias)
+        self.dense = up_weight, up_bias, down_weight
+
+    def forward(self, x):
+        rank, world = dist.get_rank(), dist.get_world_size()
+
+        def spliced(whole, shard, axis):
+            parts = list(whole.tensor_split(world, axis))
+            parts[rank] = shard
+            return torch.cat(parts, axis)
+
+        up_weight, up_bias, down_weight = self.dense
+        x = ShownBackward.apply(x)
+        h = gelu(linear(x, spliced(up_weight, self.up.weight, 0), spliced(up_bias, self.up.bias, 0)))
+        return ShownForward.apply(linear(h, spliced(down_weight, self.down.weight, 1))) + self.down.bias
+
+
+class ParallelAttention(nn.Module):
+    def __init__(self, qkv_weight, qkv_bias, out_weight, out_bias, n_heads):
+        super().__init__()
+        self.qkv = ColumnParallelLinear(qkv_weight, qkv_bias, n_blocks=3)
+        self.out = RowParallelLinear(out_weight, out_bias)
+        self.n_heads = n_heads // dist.get_world_size()
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.n_heads, -1)).transpose(1, 3).unbind(2)
+        heads = scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(heads.transpose(1, 2).flatten(2))
