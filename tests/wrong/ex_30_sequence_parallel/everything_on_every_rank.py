@@ -1,4 +1,4 @@
-# expect: BANNED_CALL|TOO_MUCH_WORK
+# expect: TOO_MUCH_WORK
 # Gathers positions and weights, computes the dense block N times over, and keeps its positions.
 import torch
 import torch.distributed as dist

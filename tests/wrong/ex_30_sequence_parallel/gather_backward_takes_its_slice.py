@@ -1,5 +1,5 @@
 # expect: WRONG_VALUES
-# The backward pass of the gather takes this rank's positions of its own gradient: what other ranks made of them is lost.
+# The backward pass of the gather takes this rank's positions of its own gradient, without those of others.
 import torch
 import torch.distributed as dist
 from torch.nn.functional import gelu, layer_norm, linear
