@@ -38,6 +38,7 @@ MAX_AXES = 64
 MAX_DEPTH = 32
 """Of nesting: far more than any honest body has, far less than Python's own limit."""
 ALIGNMENT = 64
+_MFD_NOEXEC_SEAL = 8
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 _DTYPES = frozenset(
@@ -75,7 +76,7 @@ class Channel:
         Raises:
             ChannelError: the other side is gone, or the tree holds something that can't be sent.
         """
-        descriptor = os.memfd_create("gpuprep", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        descriptor = memory_file("gpuprep", os.MFD_ALLOW_SEALING)
         try:
             n_bytes = _write(descriptor, body, self._nonce)
             _seal(descriptor)
@@ -125,6 +126,22 @@ class Channel:
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
+
+
+def memory_file(name: str, flags: int = 0) -> int:
+    """A file that is in memory only, and that no program can be started from where the kernel knows of such files.
+
+    A confined worker may make no others.
+
+    Args:
+        name: for whoever looks at the process.
+        flags: more of `memfd_create`.
+    """
+    flags |= os.MFD_CLOEXEC
+    try:
+        return os.memfd_create(name, flags | _MFD_NOEXEC_SEAL)
+    except OSError:
+        return os.memfd_create(name, flags)
 
 
 def _seal(descriptor: int) -> None:

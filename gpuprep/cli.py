@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from gpuprep import __version__, cli_dev
+from gpuprep import __version__, cli_dev, cli_history, cli_init, cli_report, cli_watch
+from gpuprep.cli_exercise import OneExercise, complete
 from gpuprep.cli_typer import QuickCommand, QuickGroup
 from gpuprep.errors import GpuprepError, UsageError, WorkspaceError
 
@@ -46,28 +47,10 @@ app = typer.Typer(
 app.add_typer(cli_dev.app, name="dev", rich_help_panel=AUTHORS)
 
 
-def _complete(incomplete: str) -> list[tuple[str, str]]:
-    """Ids, and names once some letters are there."""
-    from gpuprep.practice.desk import open_desk
-
-    try:
-        exercises = open_desk().curriculum.exercises
-    except GpuprepError:
-        return []  # a message would land in the middle of what is being typed
-    ids = [(exercise.id, exercise.title) for exercise in exercises]
-    return ids + [(exercise.name, exercise.title) for exercise in exercises if incomplete]
-
-
 def _desk() -> Desk:
     from gpuprep.practice.desk import open_desk
 
     return open_desk()
-
-
-OneExercise = Annotated[
-    str | None,
-    typer.Argument(metavar="[EX]", help="The exercise; the current one if left out.", autocompletion=_complete),
-]
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -97,28 +80,15 @@ def _front(
             terminal.write(text)
         terminal.notice(f"{error.message}. To make one: gpuprep init gym", style="strong")
         return
+    if cli_watch.is_possible():
+        cli_watch.watch()
     next_()
 
 
-@app.command(cls=QuickCommand, rich_help_panel=SET_UP)
-def init(
-    directory: Annotated[str, typer.Argument(metavar="[DIR]", help="The folder; made if it isn't there.")] = ".",
-    plan: Annotated[str | None, typer.Option(metavar="PLAN", help="A study plan, such as `focused`.")] = None,
-    curriculum: cli_dev.CurriculumFolder = None,
-    as_json: cli_dev.AsJson = False,
-) -> None:
-    """Make a workspace, or bring one up to date. Your own changes are never overwritten."""
-    from gpuprep import workspace
-    from gpuprep.practice.desk import curriculum_for
-    from gpuprep.render import machine, terminal
-    from gpuprep.render.notices import welcome_page
+app.command(cls=QuickCommand, rich_help_panel=PRACTISE)(cli_watch.watch)
 
-    target = Path(directory).expanduser()
-    root = Path(curriculum).expanduser() if curriculum else None
-    found = curriculum_for(target, root)
-    result = workspace.init(target, found, plan=plan, curriculum_root=root)
-    place = "" if target.resolve() == Path.cwd() else result.workspace.display(target)
-    terminal.answer(welcome_page(result, found, target=place), machine.init(result), as_json=as_json)
+
+app.command(cls=QuickCommand, rich_help_panel=SET_UP)(cli_init.init)
 
 
 @app.command("next", cls=QuickCommand, rich_help_panel=PRACTISE)
@@ -128,17 +98,18 @@ def next_(as_json: cli_dev.AsJson = False) -> None:
     from gpuprep.render.overview import next_page
 
     desk = _desk()
-    current = desk.overview().current
+    overview = desk.overview()
+    current, plan = overview.current, overview.schedule
     path = desk.workspace.exercise_path(current.exercise) if current else None
-    page = next_page(current, path, desk.curriculum, display=desk.workspace.display)
-    terminal.answer(page, machine.next_exercise(current, path), as_json=as_json)
+    page = next_page(current, path, desk.curriculum, display=desk.workspace.display, schedule=plan)
+    terminal.answer(page, machine.next_exercise(current, path, plan), as_json=as_json)
 
 
 @app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
 def check(
     queries: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[EX]...", help="What to grade; the current one if left out.", autocompletion=_complete),
+        typer.Argument(metavar="[EX]...", help="What to grade; the current one if left out.", autocompletion=complete),
     ] = None,
     check_all: Annotated[bool, typer.Option("--all", help="Every exercise in the workspace.")] = False,
     device: Annotated[
@@ -180,16 +151,21 @@ def check(
 def bench(
     queries: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[EX]...", help="What to time; the current one if left out.", autocompletion=_complete),
+        typer.Argument(metavar="[EX]...", help="What to time; the current one if left out.", autocompletion=complete),
     ] = None,
     reference: Annotated[bool, typer.Option("--reference", help="The references alone, without a workspace.")] = False,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Smaller sizes, too, and a chart of them.")] = False,
     csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the times as CSV, too.")] = None,
+    plot: Annotated[str | None, typer.Option(metavar="FILE", help="Draw them and the roofline: .svg or .png.")] = None,
     as_json: cli_dev.AsJson = False,
 ) -> None:
     """Time your kernel beside what libraries take, in turn, in one run. After a pass, the reference joins in."""
     from gpuprep.cli_check import bench_each
 
-    bench_each(queries, is_reference=reference, csv_path=Path(csv) if csv else None, as_json=as_json)
+    csv_path, plot_path = (Path(path) if path else None for path in (csv, plot))
+    bench_each(
+        queries, is_reference=reference, csv_path=csv_path, plot_path=plot_path, is_sweep=sweep, as_json=as_json
+    )
 
 
 @app.command("list", cls=QuickCommand, rich_help_panel=STANDING)
@@ -203,23 +179,15 @@ def list_(as_json: cli_dev.AsJson = False) -> None:
     terminal.answer(list_page(desk.curriculum, overview), machine.listing("list", overview), as_json=as_json)
 
 
-@app.command(cls=QuickCommand, rich_help_panel=STANDING)
-def progress(
-    by: Annotated[Literal["module", "topic"], typer.Option(help="How to group.")] = "module",
-    as_json: cli_dev.AsJson = False,
-) -> None:
-    """Show how much is done, by module or by topic."""
-    from gpuprep.render import machine, terminal
-    from gpuprep.render.overview import progress_page
-
-    overview = _desk().overview()
-    page = progress_page(overview, by_topic=by == "topic")
-    terminal.answer(page, machine.listing("progress", overview), as_json=as_json)
+app.command(cls=QuickCommand, rich_help_panel=STANDING)(cli_history.progress)
+app.command(cls=QuickCommand, rich_help_panel=STANDING)(cli_history.history)
+app.command(cls=QuickCommand, rich_help_panel=STANDING)(cli_history.compare)
+app.command(cls=QuickCommand, rich_help_panel=STANDING)(cli_report.report)
 
 
 @app.command(cls=QuickCommand, rich_help_panel=PRACTISE)
 def hint(query: OneExercise = None, as_json: cli_dev.AsJson = False) -> None:
-    """Give a hint: from a nudge to an outline, one more each time."""
+    """Give a hint: first what answers your last check, then from a nudge to an outline, one more each time."""
     from gpuprep.practice.checking import last_diagnosis
     from gpuprep.practice.hints import next_hint
     from gpuprep.render import machine, terminal

@@ -55,12 +55,24 @@ def check_each(desk: Desk, exercises: Sequence[Exercise], options: Options, *, h
     elif has_summary:
         unmet = any(options.unmet(report) for _, report in graded)
         terminal.show(summary_page(graded, unmet=unmet), gap=True)
+    for checked in done:
+        if checked.unkept:
+            text = f"{checked.exercise.id} is recorded without its source, for `gpuprep history`: {checked.unkept}"
+            terminal.notice(text, style="warning")
     if unrecorded:
         terminal.show_error(unrecorded)
     return code
 
 
-def bench_each(queries: list[str] | None, *, is_reference: bool, csv_path: Path | None, as_json: bool) -> None:
+def bench_each(
+    queries: list[str] | None,
+    *,
+    is_reference: bool,
+    csv_path: Path | None,
+    as_json: bool,
+    plot_path: Path | None = None,
+    is_sweep: bool = False,
+) -> None:
     """Time the exercises one after the other, each shown when it is done.
 
     Args:
@@ -68,16 +80,20 @@ def bench_each(queries: list[str] | None, *, is_reference: bool, csv_path: Path 
         is_reference: the references of the curriculum that is around, in place of a workspace's files.
         csv_path: where the times go as CSV, too.
         as_json: one document at the end instead.
+        plot_path: where they go as a picture.
+        is_sweep: smaller sizes, too.
     """
+    if plot_path is not None:
+        benching.plot_format(plot_path)  # said before minutes of timing
     if is_reference:
         found = curriculum.load(author_root(None))
         exercises = [found.find(query) for query in queries or ()] or [e for e in found.exercises if e.targets]
-        bench: Callable[..., Compared] = partial(benching.bench_reference, found)
+        bench: Callable[..., Compared] = partial(benching.bench_reference, found, is_sweep=is_sweep)
     else:
         desk = open_desk()
         exercises = desk.exercises(queries)
         require_present(desk.workspace, exercises)
-        bench = partial(benching.bench_file, desk)
+        bench = partial(benching.bench_file, desk, is_sweep=is_sweep)
     done = []
     for exercise in exercises:
         with terminal.status(f"{exercise.id} {exercise.title}") as on_event:
@@ -86,6 +102,8 @@ def bench_each(queries: list[str] | None, *, is_reference: bool, csv_path: Path 
             terminal.show(bench_page(done[-1]), gap=len(done) > 1)
     if csv_path is not None:
         benching.write_csv(csv_path, done)
+    if plot_path is not None:
+        benching.write_plot(plot_path, done)
     if as_json:
         terminal.write(machine.dumps(machine.document("bench", exercises=[bench_document(each) for each in done])))
 

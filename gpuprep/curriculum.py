@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpuprep import __version__
 from gpuprep.errors import CurriculumError, UnknownExerciseError, UsageError
 from gpuprep.exercise import FIGURES, Exercise, Hint, Target
 from gpuprep.yaml_nodes import Value, compose, read_text, suggestion
 
 FILE_NAME = "curriculum.yaml"
 FORMAT_VERSION = 1
+"""Of `curriculum.yaml` and the files that it stands for. Goes up when a curriculum could be misread by an older
+gpuprep; a key that may be left out doesn't change it."""
+FORMAT_KEYS = ("format_version", "version")
+"""The key that says it, and what it was called at first: curricula that were written then are read on."""
 LANGUAGES = ("triton", "cuda", "pytorch", "distributed", "python")
 
 EXERCISE_ID = re.compile(r"ex_(?:[0-9]{2}|[1-9][0-9]{2})")
@@ -44,6 +48,22 @@ class Plan:
 
 
 @dataclass(frozen=True)
+class Ability:
+    """Something that one can do after some exercises. An id that the curriculum doesn't have yet is coming."""
+
+    text: str
+    exercises: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Area:
+    """A part of the roadmap: what belongs to it, and which exercises teach it."""
+
+    title: str
+    abilities: tuple[Ability, ...]
+
+
+@dataclass(frozen=True)
 class Module:
     """A folder of exercises."""
 
@@ -62,6 +82,10 @@ class Curriculum:
     exercises: tuple[Exercise, ...]
     """All of them, in the order a learner meets them."""
     plans: tuple[Plan, ...]
+    roadmap: tuple[Area, ...] = ()
+    """What the exercises are for, by subject."""
+    checklist: tuple[Ability, ...] = ()
+    """What a learner should be able to do in the end."""
 
     def exercise(self, exercise_id: str) -> Exercise:
         """The exercise with exactly this id.
@@ -199,9 +223,9 @@ def parse(text: str, path: Path) -> Curriculum:
     Raises:
         CurriculumError: the text says something that it must not.
     """
-    top = compose(text, path).fields(("version", "title", "modules"), ("plans",))
-    if top["version"].integer() != FORMAT_VERSION:
-        raise top["version"].fault(f"this gpuprep reads version {FORMAT_VERSION}")
+    document = compose(text, path)
+    _check_format(document)
+    top = document.fields(("title", "modules"), ("plans", "roadmap", "checklist", *FORMAT_KEYS))
     title = top["title"].text()
     modules: list[Module] = []
     exercises: dict[str, Exercise] = {}
@@ -212,7 +236,27 @@ def parse(text: str, path: Path) -> Curriculum:
         modules.append(module)
         exercises |= own
     plans = tuple(_plan(*pair) for pair in top["plans"].entries()) if "plans" in top else ()
-    return Curriculum(path.parent, title, tuple(modules), tuple(exercises.values()), plans)
+    roadmap = tuple(_area(item) for item in top["roadmap"].items()) if "roadmap" in top else ()
+    checklist = tuple(_ability(item) for item in top["checklist"].items()) if "checklist" in top else ()
+    return Curriculum(path.parent, title, tuple(modules), tuple(exercises.values()), plans, roadmap, checklist)
+
+
+def _check_format(document: Value) -> None:
+    """Comes before all else: in a newer format there are keys that would only look misspelt here."""
+    found = [(key, value) for key, value in document.entries() if key.text() in FORMAT_KEYS]
+    if not found:
+        raise document.fault(f"key {FORMAT_KEYS[0]!r} is missing; this is format {FORMAT_VERSION}")
+    if len(found) > 1:
+        raise found[1][0].fault(f"{FORMAT_KEYS[1]!r} is what {FORMAT_KEYS[0]!r} was called before; write one of them")
+    value = found[0][1]
+    version = value.integer()
+    if version > FORMAT_VERSION:
+        newer = value.fault(
+            f"a curriculum in format {version}; gpuprep {__version__} reads formats up to {FORMAT_VERSION}"
+        )
+        raise CurriculumError(newer.message, next_step="pip install --upgrade gpuprep")
+    if version < 1:
+        raise value.fault(f"there is no format {version}; this is format {FORMAT_VERSION}")
 
 
 def _module(value: Value, earlier: dict[str, Exercise]) -> tuple[Module, dict[str, Exercise]]:
@@ -306,6 +350,22 @@ def _needs(value: Value, earlier: dict[str, Exercise]) -> tuple[str, ...]:
     return value.texts()
 
 
+def _area(value: Value) -> Area:
+    fields = value.fields(("area", "abilities"))
+    return Area(fields["area"].text(), tuple(_ability(item) for item in fields["abilities"].items()))
+
+
+def _ability(value: Value) -> Ability:
+    fields = value.fields(("can", "exercises"))
+    if not fields["exercises"].items():
+        raise fields["exercises"].fault("name the exercises that teach it")
+    return Ability(fields["can"].text(), _exercise_ids(fields["exercises"]))
+
+
+def _exercise_ids(value: Value) -> tuple[str, ...]:
+    return tuple(_matching(item, EXERCISE_ID, "`ex_` and two digits") for item in value.items())
+
+
 def _plan(key: Value, value: Value) -> Plan:
     plan_id = _matching(key, FILE_PART, "lower-case letters, digits and _")
     fields = value.fields(("title", "schedule"))
@@ -314,10 +374,9 @@ def _plan(key: Value, value: Value) -> Plan:
 
 def _plan_entry(value: Value) -> PlanEntry:
     fields = value.fields(("when",), ("exercises", "note"))
-    ids: Sequence[Value] = fields["exercises"].items() if "exercises" in fields else ()
-    if not ids and "note" not in fields:
+    exercises = _exercise_ids(fields["exercises"]) if "exercises" in fields else ()
+    if not exercises and "note" not in fields:
         raise value.fault("an entry needs exercises or a note")
-    exercises = tuple(_matching(item, EXERCISE_ID, "`ex_` and two digits") for item in ids)
     return PlanEntry(fields["when"].text(), exercises, fields["note"].text() if "note" in fields else "")
 
 

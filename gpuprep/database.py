@@ -28,7 +28,7 @@ _RETRY_PAUSE_S = 0.01
 def open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection | None:
     """A connection that can read, or None where there is no file or nothing in it yet.
 
-    An older schema is migrated, which needs the right to write.
+    An older schema is migrated: in the file, or, where that can't be written, in a copy in memory.
 
     Raises:
         ProgressError: the file was written by a newer gpuprep.
@@ -45,8 +45,14 @@ def open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection | Non
     if version == len(migrations):
         return connection
     connection.close()
-    # Version 0: another process has just created the file and has recorded nothing yet.
-    return open_to_write(path, migrations) if version else None
+    if not version:  # another process has just created the file and has recorded nothing yet
+        return None
+    try:
+        return open_to_write(path, migrations)
+    except sqlite3.OperationalError as error:
+        if _primary_code(error) not in _NO_ACCESS:
+            raise
+        return _migrated_copy(path, migrations)
 
 
 def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
@@ -62,17 +68,38 @@ def open_to_write(path: Path, migrations: Migrations) -> sqlite3.Connection:
         _patiently(connection, "PRAGMA journal_mode = WAL")
         # With NORMAL, a commit in WAL mode is not yet on the disk when it returns.
         connection.execute("PRAGMA synchronous = FULL")
-        if _schema_version(path, connection, migrations) < len(migrations):
-            with transaction(connection):
-                # Read again under the lock: another process may have migrated in between.
-                for statements in migrations[_schema_version(path, connection, migrations) :]:
-                    for statement in statements:
-                        connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        _migrate(path, connection, migrations)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _migrate(path: Path, connection: sqlite3.Connection, migrations: Migrations) -> None:
+    if _schema_version(path, connection, migrations) == len(migrations):
+        return
+    with transaction(connection):
+        # Read again under the lock: another process may have migrated in between.
+        for statements in migrations[_schema_version(path, connection, migrations) :]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(migrations)}")
+
+
+def _migrated_copy(path: Path, migrations: Migrations) -> sqlite3.Connection:
+    """What the file holds, as the newest schema has it. Nobody who may not write the file misses it there."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    try:
+        original = _open_read_only(path)
+        try:
+            original.backup(copy)
+        finally:
+            original.close()
+        _migrate(path, copy, migrations)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 @contextmanager

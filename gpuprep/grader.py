@@ -41,6 +41,7 @@ __all__ = [
     "Traffic",
     "cases_along",
     "compiled",
+    "scaled_down",
 ]
 
 EDGE_SIZES = (1, 3, 31, 32, 33, 1023, 1024, 1025)
@@ -51,6 +52,9 @@ ITEMSIZE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8,
 
 UNIT_ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 """Largest relative error of one rounding to nearest, by dtype name."""
+
+SWEEP_FACTORS, SWEEP_MULTIPLE = (4, 16, 64), 64
+"""How far a sweep scales a size down, and which alignment of the full size it keeps: tiles and vectors rely on it."""
 
 GUARD_ELEMENTS = 256
 """Poisoned elements before and after every tensor that a grader makes; keeps the 16-byte alignment kernels expect."""
@@ -130,6 +134,17 @@ def compiled(function: Callable[..., Any], title: str = "torch.compile") -> Base
 def cases_along(axis: str, sizes: Iterable[int], **fixed: Scalar) -> list[Case]:
     """A correctness case for each size of one axis, all else fixed: `cases_along("n", EDGE_SIZES, dtype="float32")`."""
     return [Case({axis: size, **{key: value for key, value in fixed.items() if key != axis}}) for size in sizes]
+
+
+def scaled_down(case: Case) -> tuple[Case, ...]:
+    """The case with its first axis 4, 16 and 64 times as short, and as well aligned as before (SWEEP_MULTIPLE)."""
+    axis = next((key for key, value in case.params.items() if type(value) is int and value > 1), None)
+    if axis is None:
+        return ()
+    size = int(case[axis])
+    multiple = min(size & -size, SWEEP_MULTIPLE)
+    smaller = (size // factor // multiple * multiple for factor in SWEEP_FACTORS)
+    return tuple(Case({**case.params, axis: found}, case.tier, case.devices) for found in smaller if found)
 
 
 class Draw:
@@ -327,6 +342,10 @@ class Grader(ABC):
         """False where a case asks for what plain Python or torch works out: then there is nothing to witness."""
         return True
 
+    def sweep(self, case: Case) -> Sequence[Case]:
+        """Smaller cases of a speed case's operation, largest first, for `gpuprep bench --sweep`."""
+        return scaled_down(case)
+
     def traffic(self, case: Case) -> Traffic:
         """The least that a speed case moves and computes.
 
@@ -367,6 +386,10 @@ class GroupGrader(Grader):
             raise NotImplementedError("it runs on several ranks")
 
         return (Baseline(self.baseline_key, self.baseline, prepare),)
+
+    def sweep(self, case: Case) -> Sequence[Case]:  # noqa: ARG002  as it is declared
+        """None: the first axis is the number of ranks."""
+        return ()
 
     def uses_kernels(self, case: Case) -> bool:  # noqa: ARG002  as it is declared
         """False: what ranks send each other is seen where torch sends it."""

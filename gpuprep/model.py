@@ -290,6 +290,8 @@ class Report:
     stdout: str = ""
     """The end of what the learner's code printed, cleaned of control characters."""
     elapsed_s: float = 0.0
+    sandbox: str = "none"
+    """How strongly the learner's code was confined: `none`, `landlock` or `full`."""
 
     def __post_init__(self) -> None:
         failed = [result for result in self.cases if result.outcome.is_failure]

@@ -5,11 +5,12 @@ Whatever was not measured is absent here, with a sentence in `missing` that says
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gpuprep.exercise import Exercise
-from gpuprep.model import Budget, Case, Outcome, Roof, Timing, Work
+from gpuprep.model import Budget, Case, Measurement, Outcome, Roof, Timing, Work
 
 LEAST_BYTES = "share_of_least_bytes"
 """A curve's figure beside those of `exercise.FIGURES`: the least bytes that a case moves ÷ those that were counted."""
@@ -46,6 +47,8 @@ class Counted:
     case: Case
     work: Work
     budgets: tuple[Budget, ...]
+    figures: tuple[Measurement, ...] = ()
+    """How good what was computed is, where there are targets for that."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class TimedChange:
     before: Measured | None
     """None where there is no other to compare with, or where the first is still the best."""
     after: Measured
+
+    @property
+    def sizes_differ_by(self) -> float:
+        """How far apart the sizes of both inputs are; every check draws them anew."""
+        return differ_by(self.before.timing.case, self.after.timing.case) if self.before else 0.0
 
 
 @dataclass(frozen=True)
@@ -190,3 +198,17 @@ class Portfolio:
     def n_timed(self) -> int:
         """Operations that have a time on a card."""
         return sum(len(story.timed) for story in self.stories)
+
+
+def differ_by(one: Case, other: Case) -> float:
+    """The largest relative difference of two cases' sizes; infinite where anything else tells them apart."""
+    if one.params.keys() != other.params.keys():
+        return math.inf
+    furthest = 0.0
+    for key, value in one.params.items():
+        another = other.params[key]
+        if type(value) is int and type(another) is int and value > 0 and another > 0:
+            furthest = max(furthest, abs(value - another) / max(value, another))
+        elif value != another:
+            return math.inf
+    return furthest

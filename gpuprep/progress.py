@@ -1,4 +1,4 @@
-"""Every attempt of a learner, kept in SQLite.
+"""Every attempt of a learner, with the source that was graded, kept in SQLite.
 
 The file is written with `BEGIN IMMEDIATE` in WAL mode: several checks at once lose nothing, and what `record` returned
 for survives a kill at any moment. Reading never creates the file, and works in a folder that can't be written.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gpuprep import attempt_sources
+from gpuprep.attempt_sources import SourceNames
 from gpuprep.database import explained, open_to_read, open_to_write, transaction, unreadable
 from gpuprep.model import Outcome, Report
 
@@ -41,11 +43,28 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE hints (exercise_id TEXT PRIMARY KEY, shown INTEGER NOT NULL)",
         "CREATE TABLE solutions_seen (exercise_id TEXT PRIMARY KEY, at TEXT NOT NULL)",
     ),
+    attempt_sources.MIGRATION,
+    (
+        # A hint may be picked out of turn: which were shown, no longer how many. `after_attempt` is the id of the
+        # attempt that was the last one then, 0 where there was none.
+        """CREATE TABLE hints_shown (
+            exercise_id TEXT NOT NULL,
+            place INTEGER NOT NULL,
+            after_attempt INTEGER NOT NULL,
+            PRIMARY KEY (exercise_id, place)
+        )""",
+        """WITH RECURSIVE steps (exercise_id, place, shown) AS (
+            SELECT exercise_id, 0, shown FROM hints WHERE shown > 0
+            UNION ALL SELECT exercise_id, place + 1, shown FROM steps WHERE place + 1 < shown
+        ) INSERT INTO hints_shown SELECT exercise_id, place, 0 FROM steps""",
+        "DROP TABLE hints",
+    ),
 )
 """Entry k takes the schema from version k to k + 1; an entry that was released never changes."""
 
+# As in Attempt.
 _ATTEMPT_COLUMNS = (
-    "id, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, report"  # as in Attempt
+    "id, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, report, sources, unkept"
 )
 
 
@@ -66,6 +85,10 @@ class Attempt:
     elapsed_s: float
     report: dict[str, Any]
     """The whole `Report.as_dict()`, as JSON gives it back. Of the version that it names: it is read key by key."""
+    sources: SourceNames = ()
+    """The files that were graded, for `Progress.sources`. None of an attempt that an earlier gpuprep recorded."""
+    unkept: str = ""
+    """Why its sources were not kept, where that was decided."""
 
 
 class Progress:
@@ -92,8 +115,13 @@ class Progress:
             self._connection.close()
         self._connection, self._can_write = None, False
 
-    def record(self, report: Report) -> int:
+    def record(self, report: Report, sources: Mapping[str, bytes] | None = None, *, unkept: str = "") -> int:
         """Keeps one check for good.
+
+        Args:
+            report: what came of it.
+            sources: the files that were graded, by name. They are kept as long as there is room for them.
+            unkept: why there are none, where that is so.
 
         Returns:
             The attempt's id. When this returns, the attempt is on the disk.
@@ -122,12 +150,29 @@ class Progress:
             json.dumps(report.as_dict()),
         )
         with self._writing() as connection:
+            names, refused = attempt_sources.keep(connection, sources or {})
             cursor = connection.execute(
                 "INSERT INTO attempts (exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold,"
-                " elapsed_s, figures, versions, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
+                " elapsed_s, figures, versions, report, sources, unkept)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*values, attempt_sources.to_json(names), refused or unkept),
             )
         return int(cursor.lastrowid or 0)
+
+    def unkept(self, attempt_id: int) -> str:
+        """Why the sources of an attempt were not kept; empty where they were."""
+        found = self._rows("SELECT unkept FROM attempts WHERE id = ?", attempt_id)
+        return str(found[0][0]) if found else ""
+
+    def sources(self, attempt: Attempt) -> dict[str, bytes]:
+        """The files that were graded, by name; empty where none were kept.
+
+        Raises:
+            ProgressError: the record is damaged.
+        """
+        with explained(self.path, "read"):
+            connection = self._reader()
+            return {} if connection is None else attempt_sources.fetch(connection, attempt.sources, self.path)
 
     def attempts(self, exercise_id: str) -> tuple[Attempt, ...]:
         """All attempts at one exercise, oldest first."""
@@ -160,20 +205,38 @@ class Progress:
         """The number of attempts at each exercise that was tried."""
         return dict(self._rows("SELECT exercise_id, count(*) FROM attempts GROUP BY exercise_id"))
 
-    def show_hint(self, exercise_id: str, n_hints: int) -> int:
-        """The index of the hint to show now: one further each call, then the last again and again."""
+    def show_hint(
+        self, exercise_id: str, n_hints: int, *, answering: Sequence[int] = (), after_attempt: int = 0
+    ) -> int:
+        """The index of the hint to show now.
+
+        First the hints that answer what the last attempt came to, each once an attempt; then, one further each call,
+        those that were never shown; then the last again and again.
+
+        Args:
+            exercise_id: whose hints.
+            n_hints: how many there are.
+            answering: the indices of those that answer the last attempt's diagnosis.
+            after_attempt: the id of that attempt.
+        """
         if n_hints < 1:
             raise ValueError(f"{exercise_id}: {n_hints} hints to choose from")
         with self._writing() as connection:
-            found = connection.execute("SELECT shown FROM hints WHERE exercise_id = ?", (exercise_id,)).fetchone()
-            index = min(found[0] if found else 0, n_hints - 1)
-            connection.execute("INSERT OR REPLACE INTO hints VALUES (?, ?)", (exercise_id, index + 1))
+            rows = connection.execute(
+                "SELECT place, after_attempt FROM hints_shown WHERE exercise_id = ?", (exercise_id,)
+            )
+            shown = dict(rows.fetchall())
+            answers = (place for place in answering if shown.get(place, -1) < after_attempt)
+            unseen = (place for place in range(n_hints) if place not in shown)
+            index = next(answers, next(unseen, n_hints - 1))
+            connection.execute(
+                "INSERT OR REPLACE INTO hints_shown VALUES (?, ?, ?)", (exercise_id, index, after_attempt)
+            )
         return index
 
     def hints_shown(self, exercise_id: str) -> int:
         """How many hints of an exercise were shown."""
-        found = self._rows("SELECT shown FROM hints WHERE exercise_id = ?", exercise_id)
-        return int(found[0][0]) if found else 0
+        return int((self._rows("SELECT count(*) FROM hints_shown WHERE exercise_id = ?", exercise_id) or [(0,)])[0][0])
 
     def mark_solution_seen(self, exercise_id: str) -> None:
         """Notes, for good, that the solution was shown before a pass."""
@@ -193,7 +256,8 @@ class Progress:
         return tuple(self._attempt(row) for row in rows)
 
     def _attempt(self, row: tuple[Any, ...]) -> Attempt:
-        number, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, report = row
+        number, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, *texts = row
+        report, sources, unkept = texts
         try:
             return Attempt(
                 number,
@@ -207,11 +271,13 @@ class Progress:
                 bool(is_gold),
                 elapsed_s,
                 json.loads(report),
+                attempt_sources.from_json(sources),
+                unkept,
             )
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise unreadable(self.path, f"attempt {number}: {error}") from error
 
-    def _rows(self, sql: str, *parameters: str) -> list[tuple[Any, ...]]:
+    def _rows(self, sql: str, *parameters: str | int) -> list[tuple[Any, ...]]:
         with explained(self.path, "read"):
             connection = self._reader()
             return [] if connection is None else connection.execute(sql, parameters).fetchall()

@@ -8,15 +8,16 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from gpuprep.curriculum import FILE_NAME, Curriculum, default_root
 from gpuprep.errors import CurriculumError, WorkspaceError
 from gpuprep.exercise import Exercise
+from gpuprep.source import Source
 
 STATE_FOLDER = ".gpuprep"
 FORMAT_VERSION = 1
@@ -30,6 +31,10 @@ class Workspace:
     curriculum_root: Path | None
     """The curriculum it was made from; None means the package's own."""
     plan: str | None
+    source: Source | None = None
+    """Where that curriculum was taken from; None where it is the package's."""
+    plan_started: date | None = None
+    """The day on which the plan was chosen, here; None where an earlier gpuprep did not note it."""
 
     @property
     def state_dir(self) -> Path:
@@ -85,12 +90,16 @@ class _State:
     curriculum: str | None
     plan: str | None
     shipped: dict[str, str]
+    source: Source | None = None
+    plan_started: date | None = None
 
     def write(self, root: Path) -> None:
         content = {
             "version": FORMAT_VERSION,
             "curriculum": self.curriculum,
             "plan": self.plan,
+            "plan_started": self.plan_started.isoformat() if self.plan_started else None,
+            "source": self.source.as_dict() if self.source else None,
             "shipped": dict(sorted(self.shipped.items())),
         }
         write_atomically(_state_path(root), json.dumps(content, indent=2) + "\n")
@@ -111,16 +120,24 @@ def find(start: Path | None = None) -> Workspace:
 
 
 def init(
-    target: Path, curriculum: Curriculum, *, plan: str | None = None, curriculum_root: Path | None = None
+    target: Path,
+    curriculum: Curriculum,
+    *,
+    plan: str | None = None,
+    curriculum_root: Path | None = None,
+    source: Source | None = None,
+    extras: Mapping[str, bytes] | None = None,
 ) -> InitResult:
     """Make a workspace, or bring an existing one up to date. A file that we didn't write is never overwritten.
 
     Args:
         target: the folder; made if it isn't there.
         curriculum: where stubs and guides come from.
-        plan: id of a study plan; None keeps the workspace's own.
+        plan: id of a study plan, whose days are counted from today; None keeps the workspace's own.
         curriculum_root: the folder to remember as the workspace's curriculum; None keeps the workspace's own, or
             else means the package's.
+        source: where `curriculum_root` comes from, to be remembered beside it.
+        extras: more files to ship, by path relative to the workspace; they are nobody's but the learner's afterwards.
 
     Raises:
         WorkspaceError: the folder can't be a workspace, or can't be written.
@@ -138,17 +155,19 @@ def init(
         )
     if plan is not None:
         curriculum.plan(plan)
-    source = str(curriculum_root.absolute()) if curriculum_root else old.curriculum
+    root = str(curriculum_root.absolute()) if curriculum_root else old.curriculum
     shipped = dict(old.shipped)
     done: dict[str, list[Path]] = {"created": [], "kept": [], "updated": []}
-    for relative, content in _to_ship(curriculum).items():
+    for relative, content in {**_to_ship(curriculum), **(extras or {})}.items():
         what = _ship(target / relative, content, shipped.get(relative))
         if what in done:
             done[what].append(target / relative)
         if what != "kept":
             shipped[relative] = _hash(content)
     _ignore_state(target)
-    state = _State(source, plan or old.plan, shipped)
+    # A plan that is named, the same one again too, starts today.
+    started = datetime.now().astimezone().date() if plan is not None else old.plan_started
+    state = _State(root, plan or old.plan, shipped, source if curriculum_root else old.source, started)
     state.write(target)
     return InitResult(_workspace(target, state), **{what: tuple(paths) for what, paths in done.items()})
 
@@ -319,7 +338,8 @@ def _back_up(workspace: Workspace, exercise: Exercise, files: list[Path]) -> Pat
 
 
 def _workspace(root: Path, state: _State) -> Workspace:
-    return Workspace(root, Path(state.curriculum) if state.curriculum else None, state.plan)
+    curriculum_root = Path(state.curriculum) if state.curriculum else None
+    return Workspace(root, curriculum_root, state.plan, state.source, state.plan_started)
 
 
 def _state_path(root: Path) -> Path:
@@ -336,7 +356,14 @@ def _read_state(root: Path) -> _State:
             raise WorkspaceError(
                 f"{path} was written by a newer gpuprep", next_step="upgrade gpuprep: pip install --upgrade gpuprep"
             )
-        state = _State(content["curriculum"], content["plan"], content["shipped"])
+        source, started = content.get("source"), content.get("plan_started")
+        state = _State(
+            content["curriculum"],
+            content["plan"],
+            content["shipped"],
+            Source.from_dict(source) if source else None,
+            date.fromisoformat(started) if started else None,
+        )
         strings = [*state.shipped, *state.shipped.values(), state.curriculum or "", state.plan or ""]
         if not all(isinstance(string, str) for string in strings):
             raise TypeError("a value has the wrong type")  # noqa: TRY301 - mended like the faults that Python finds

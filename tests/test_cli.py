@@ -242,7 +242,7 @@ def test_unrecorded_check(
 ) -> None:
     """A verdict that can't be recorded is still shown; the error follows, and the exit code is 2."""
 
-    def refuse(self: Progress, report: Report) -> int:
+    def refuse(self: Progress, report: Report, sources: object = None, *, unkept: str = "") -> int:
         raise ProgressError("the disk is full", next_step="df -h")
 
     monkeypatch.setattr(Progress, "record", refuse)
@@ -340,7 +340,7 @@ def test_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[...
     """init makes a workspace of the named curriculum, and later runs keep to it."""
     root = write_curriculum(tmp_path / "content")
     monkeypatch.chdir(tmp_path)
-    ran = run("init", "my gym", "--curriculum", str(root), "--plan", "short")
+    ran = run("init", "my gym", "--from", str(root), "--plan", "short")
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == "next: cd 'my gym' && gpuprep next"
     monkeypatch.chdir(tmp_path / "my gym")
@@ -365,13 +365,74 @@ def test_list_and_progress(gym: Path, run: Callable[..., Ran], grading: dict[str
 
 
 def test_hints_climb(gym: Path, run: Callable[..., Ran], grading: dict[str, Any]) -> None:
-    """Each call gives one hint more, and says when it answers what the last check found."""
+    """Each call gives one hint more; the one that answers what the last check found comes first, and says so."""
     grading["ex_01"] = samples.wrong_values()
     run("check", "1")
+    first = run("hint", "--json").json
+    assert (first["number"], first["of"], first["chosen_for"]) == (2, 3, "tail")
     assert "nudge" in run("hint").out
-    second = run("hint", "--json").json
-    assert (second["number"], second["of"], second["chosen_for"]) == (2, 3, "tail")
     assert "outline" in run("hint").out
+
+
+# --- where one stands ------------------------------------------------------------------------------------------------
+
+
+def test_history_and_compare(gym: Path, run: Callable[..., Ran], grading: dict[str, Any]) -> None:
+    """The attempts of a check, and the diff of the files that were graded."""
+    path = gym / "exercises/00_first/ex_01_vector_add.py"
+    assert "no attempts yet" in run("history").out
+    grading["ex_01"] = samples.wrong_values()
+    path.write_text("def vector_add():\n    return 2\n")
+    run("check", "1")
+    grading["ex_01"] = samples.provisional()
+    path.write_text("def vector_add():\n    return 1\n")
+    run("check", "1")
+
+    found = run("history", "1")
+    assert "ex_01 Vector add  provisional, 2 attempts" in found.out.splitlines()[0]
+    assert "+    return 1" in found.out.splitlines()
+    pair = run("compare", "1", "first", "last", "--json").json
+    assert (pair["before"]["outcome"], pair["after"]["outcome"]) == ("WRONG_VALUES", "PROVISIONAL")
+    assert "-    return 2" in pair["diff"][0]["lines"]
+    wrong = run("compare", "1", "1", "7")
+    assert wrong.code == 2
+    assert "next: gpuprep history ex_01" in wrong.err
+
+
+def test_a_source_that_is_not_kept_is_said(
+    gym: Path, run: Callable[..., Ran], grading: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check counts and is recorded; a remark on stderr says that its source is not, and why."""
+    monkeypatch.setattr("gpuprep.attempt_sources.MAX_FILE_BYTES", 8)
+    ran = run("check", "1")
+    assert ran.code == 0
+    assert recorded(gym) == {"ex_01": 1}
+    assert "without its source" in ran.err
+    assert "ex_01_vector_add.py" in ran.err
+
+
+def test_next_and_progress_follow_the_plan(gym: Path, run: Callable[..., Ran], grading: dict[str, Any]) -> None:
+    """With a plan, `next` says where in it the exercise stands, and `progress` what is due."""
+    run("init", "--plan", "short")
+    shown = run("next")
+    assert "ex_02" in shown.out.splitlines()[0]
+    assert "short, Day 1; today is day 1 of 1: on time" in shown.out
+    assert run("next", "--json").json["schedule"]["due"] == ["ex_02"]
+    assert "due by now: ex_02" in run("progress").out
+    plan = run("progress", "--by", "plan")
+    assert "today" in plan.out
+    assert "(ex_09)" in plan.out
+    run("check")
+    assert "Every exercise of plan short that is here is passed." in run("next").out
+
+
+def test_progress_without_plan_or_checklist(gym: Path, run: Callable[..., Ran]) -> None:
+    """A workspace without a plan, and a curriculum without a checklist, say so."""
+    assert "follows no study plan" in run("progress", "--by", "plan").out
+    assert "has no checklist" in run("progress", "--checklist").out
+    both = run("progress", "--checklist", "--by", "topic")
+    assert both.code == 2
+    assert "next: gpuprep progress --checklist" in both.err
 
 
 def test_reset(gym: Path, run: Callable[..., Ran]) -> None:

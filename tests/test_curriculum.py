@@ -105,6 +105,43 @@ def test_plans_may_name_what_is_coming(tmp_path):
     assert (plan.entries[1].exercises, plan.entries[1].note) == ((), "A mock interview")
 
 
+AREAS = """
+roadmap:
+  - area: Kernels
+    abilities:
+      - {can: Add, exercises: [ex_01]}
+      - {can: Attend, exercises: [ex_01, ex_30]}
+checklist:
+  - {can: "Do it all", exercises: [ex_01, ex_02]}
+"""
+
+
+def test_roadmap_and_checklist_may_name_what_is_coming(tmp_path):
+    """Both are optional, keep their order, and keep ids that the curriculum doesn't have yet."""
+    found = read(tmp_path, VALID + AREAS)
+    assert [ability.text for ability in found.roadmap[0].abilities] == ["Add", "Attend"]
+    assert found.roadmap[0].abilities[1].exercises == ("ex_01", "ex_30")
+    assert found.checklist[0].text == "Do it all"
+    bare = read(tmp_path, VALID)
+    assert (bare.roadmap, bare.checklist) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("exercises: [ex_01]}", "exercises: []}"), "name the exercises"),
+        (("exercises: [ex_01]}", "exercises: [vector_add]}"), "vector_add"),
+        (("area: Kernels", "aera: Kernels"), "aera"),
+        (("can: Add", "could: Add"), "could"),
+    ],
+)
+def test_a_slip_in_the_roadmap_is_an_error_at_its_line(tmp_path, change, told):
+    """An ability without exercises, an id that is none, and unknown keys are refused."""
+    with pytest.raises(CurriculumError, match=told) as caught:
+        read(tmp_path, VALID + AREAS.replace(*change))
+    assert "curriculum.yaml:" in caught.value.message
+
+
 def test_unknown_plan_is_a_usage_error(tmp_path):
     """A plan that isn't there is refused, with the plans that are."""
     with pytest.raises(UsageError) as caught:
@@ -259,7 +296,12 @@ FAULTS = {
         "no hints",
     ),
     "hint without text": ("{text: An outline., for: [tail, race]}", "{for: [tail]}", 18, "key 'text' is missing"),
-    "version": ("version: 1", "version: 2", 1, "version: this gpuprep reads version 1"),
+    "newer format": ("version: 1", "format_version: 2", 1, "format_version: a curriculum in format 2; gpuprep"),
+    "newer format, former key": ("version: 1", "version: 2", 1, "version: a curriculum in format 2; gpuprep"),
+    "newer format and its keys": ("version: 1", "format_version: 3\nlicence: MIT", 1, "a curriculum in format 3"),
+    "no such format": ("version: 1", "format_version: 0", 1, "there is no format 0"),
+    "no format": ("version: 1\n", "", 1, "key 'format_version' is missing"),
+    "format twice": ("version: 1", "version: 1\nformat_version: 1", 2, "'version' is what 'format_version'"),
     "plan entry of nothing": (
         "{when: Day 2, note: A mock interview}",
         "{when: Day 2}",
@@ -287,6 +329,19 @@ def test_faults_are_refused_with_their_line(tmp_path, monkeypatch, old, new, lin
     assert message.startswith("curriculum.yaml:")
     assert abs(int(message.split(":")[1]) - line) <= (1 if "not YAML" in message else 0), message
     assert said in message
+
+
+def test_both_names_of_the_format(tmp_path):
+    """`version`, as the key was called at first, and `format_version` mean the same."""
+    renamed = VALID.replace("version: 1", "format_version: 1")
+    assert parse(renamed, tmp_path / "curriculum.yaml") == parse(VALID, tmp_path / "curriculum.yaml")
+
+
+def test_newer_format_asks_for_an_upgrade(tmp_path):
+    """The next step is another gpuprep, not another line in somebody else's file."""
+    with pytest.raises(CurriculumError) as caught:
+        parse(VALID.replace("version: 1", "format_version: 2"), tmp_path / "curriculum.yaml")
+    assert caught.value.next_step == "pip install --upgrade gpuprep"
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n"])

@@ -265,6 +265,26 @@ def test_offset(shape: tuple[int, ...], amount: float, distribution: str, seed: 
     assert named(value, (value.double() + amount).float()) == "offset"
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("shape", [(3, 33), (2, 5, 65)])
+def test_one_row_on_top_of_every_row(shape: tuple[int, ...], seed: int) -> None:
+    """A bias that came in twice; of some columns only, it is a matter of columns."""
+    value, bias = drawn(*shape, seed=seed), drawn(shape[-1], seed=seed + 100)
+    assert named(value, value + bias) == "offset"
+    assert named(value, value + bias * (torch.arange(shape[-1]) % 2)) != "offset"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_ranks_own_part_of_a_sum(seed: int) -> None:
+    """What no other rank's part was added to; where the others have nothing to add, it is no mistake."""
+    parts = drawn(4, 7, 33, seed=seed)
+    expected, got = Expected(parts.double().sum(0), "float32"), parts[2]
+    wrong = judge(expected, got, ErrorModel(4)).wrong
+    assert diagnose(Evidence(expected, got, wrong, (), own_part=parts[2])).id == "own_part"
+    assert diagnose(Evidence(expected, got, wrong, (), own_part=parts[1])).id != "own_part"
+    assert diagnose(Evidence(expected, got, wrong, (), own_part=expected.value)).id != "own_part"
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_offset_in_lower_dtypes(dtype: str) -> None:
     """The result's own rounding doesn't hide it."""

@@ -346,7 +346,7 @@ def gpuprep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_command_uses_a_pool_that_runs(server: PoolStatus, tmp_path: Path, curriculum: Curriculum) -> None:
     """`gpuprep check` shows and records what the pool found."""
-    assert gpuprep("init", "--curriculum", str(CHECKOUT), ".", folder=tmp_path).returncode == 0
+    assert gpuprep("init", "--from", str(CHECKOUT), ".", folder=tmp_path).returncode == 0
     exercise = curriculum.exercise("ex_01")
     path = Workspace(tmp_path, None, None).exercise_path(exercise)
     path.write_bytes(curriculum.reference_path(exercise).read_bytes())
@@ -359,7 +359,7 @@ def test_command_uses_a_pool_that_runs(server: PoolStatus, tmp_path: Path, curri
 
 def test_ctrl_c_at_the_command_ends_the_check(server: PoolStatus, tmp_path: Path, curriculum: Curriculum) -> None:
     """The command says that nothing was recorded, and nothing goes on in the pool."""
-    assert gpuprep("init", "--curriculum", str(CHECKOUT), ".", folder=tmp_path).returncode == 0
+    assert gpuprep("init", "--from", str(CHECKOUT), ".", folder=tmp_path).returncode == 0
     mark = tmp_path / "pid"
     path = Workspace(tmp_path, None, None).exercise_path(curriculum.exercise("ex_01"))
     path.write_text("import os\n" + LOOPS.format(mark=str(mark)), encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from gpuprep import workspace
 from gpuprep.curriculum import Curriculum, default_root
 from gpuprep.errors import UnknownExerciseError, UsageError, WorkspaceError
-from gpuprep.practice.desk import Desk, author_root, curriculum_for, open_desk
+from gpuprep.practice.desk import Desk, author_root, open_desk
 
 
 @pytest.fixture
@@ -50,12 +50,6 @@ def test_unknown_exercise(desk: Desk) -> None:
     """Nonsense is no exercise."""
     with pytest.raises(UnknownExerciseError):
         desk.exercise("zzz")
-
-
-def test_update_keeps_the_workspaces_curriculum(desk: Desk, tmp_path: Path) -> None:
-    """An existing workspace is updated from its own curriculum, a new one made from the package's."""
-    assert curriculum_for(desk.workspace.root, None).root == desk.curriculum.root
-    assert curriculum_for(tmp_path / "new", None).root == default_root()
 
 
 def test_author_works_on_what_is_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gpuprep.errors import CurriculumError
 from gpuprep.exercise import Exercise, Hint
+from gpuprep.model import Outcome, Report
 from gpuprep.practice.hints import HintShown, next_hint
 from gpuprep.progress import Progress
 
@@ -38,13 +39,57 @@ def test_one_more_each_time_and_the_last_stays(progress: Progress) -> None:
     assert [hint.is_last for hint in shown] == [False, False, True, True]
 
 
-def test_a_hint_that_answers_the_last_diagnosis_says_so(progress: Progress) -> None:
-    """The order stays the ladder's; a hint made for what the last check found is marked."""
-    exercise = _exercise(Hint("nudge"), Hint("use a mask", ("tail",)))
+LADDER = (
+    Hint("nudge"),
+    Hint("use a mask", ("tail", "out_of_bounds")),
+    Hint("mind the stride", ("stride", "tail")),
+    Hint("outline"),
+)
 
-    shown = [next_hint(exercise, progress, diagnosis_id="tail") for _ in range(2)]
 
-    assert [hint.chosen_for for hint in shown] == [None, "tail"]
+def _fail(progress: Progress) -> None:
+    progress.record(Report("ex_01", Outcome.RAISED, message="no"))
+
+
+def test_the_hint_that_answers_the_last_diagnosis_comes_first(progress: Progress) -> None:
+    """It is picked out of turn and says so; after it the ladder goes on from its first step, without a repetition."""
+    _fail(progress)
+
+    shown = [next_hint(_exercise(*LADDER), progress, diagnosis_id="stride") for _ in range(5)]
+
+    assert [(hint.index, hint.chosen_for) for hint in shown] == [
+        (2, "stride"),
+        (0, None),
+        (1, None),
+        (3, None),
+        (3, None),
+    ]
+
+
+def test_several_hints_that_answer_come_one_after_the_other(progress: Progress) -> None:
+    """Where more than one answers what was found, each is shown before the ladder goes on."""
+    _fail(progress)
+    shown = [next_hint(_exercise(*LADDER), progress, diagnosis_id="tail") for _ in range(3)]
+    assert [(hint.index, hint.chosen_for) for hint in shown] == [(1, "tail"), (2, "tail"), (0, None)]
+
+
+def test_a_new_failure_brings_its_hint_back(progress: Progress) -> None:
+    """A hint that was shown before comes again where a later check finds what it answers; then the ladder goes on."""
+    exercise = _exercise(*LADDER)
+    _fail(progress)
+    first = [next_hint(exercise, progress, diagnosis_id="out_of_bounds").index for _ in range(2)]
+    _fail(progress)
+    second = [next_hint(exercise, progress, diagnosis_id="out_of_bounds") for _ in range(2)]
+
+    assert first == [1, 0]
+    assert [(hint.index, hint.chosen_for) for hint in second] == [(1, "out_of_bounds"), (2, None)]
+
+
+def test_a_diagnosis_that_no_hint_answers_leaves_the_ladder_alone(progress: Progress) -> None:
+    """Nothing is claimed to be chosen that was not."""
+    _fail(progress)
+    shown = [next_hint(_exercise(*LADDER), progress, diagnosis_id="race") for _ in range(2)]
+    assert [(hint.index, hint.chosen_for) for hint in shown] == [(0, None), (1, None)]
 
 
 def test_without_a_diagnosis_nothing_is_marked(progress: Progress) -> None:

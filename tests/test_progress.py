@@ -37,7 +37,8 @@ print("ready", flush=True)
 sys.stdin.readline()
 with Progress(path) as progress:
     for k in range(n_attempts):
-        print(progress.record(Report(name, Outcome.NOT_STARTED, message=f"{name} {k} " + "x" * 500)), flush=True)
+        report = Report(name, Outcome.NOT_STARTED, message=f"{name} {k} " + "x" * 500)
+        print(progress.record(report, {"ex.py": f"{name} {k}".encode()}), flush=True)
 """
 
 
@@ -90,8 +91,11 @@ def _kill_while_writing(path: Path, n_kills: int) -> int:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)], f"after kill {number}"
         connection.close()
         with Progress(path) as progress:
-            kept = {attempt.id for attempt in progress.attempts("ex_01")}
-        assert set(acknowledged) <= kept, f"after kill {number}"
+            attempts = progress.attempts("ex_01")
+            for attempt in attempts:
+                [source] = progress.sources(attempt).values()
+                assert attempt.report["message"].startswith(f"{source.decode()} "), f"after kill {number}"
+        assert set(acknowledged) <= {attempt.id for attempt in attempts}, f"after kill {number}"
     return n_acknowledged
 
 

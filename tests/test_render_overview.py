@@ -12,9 +12,12 @@ from golden_files import assert_golden
 from gpuprep.curriculum import Curriculum, Module
 from gpuprep.exercise import Exercise, Target
 from gpuprep.model import Outcome
+from gpuprep.practice.abilities import AbilityStanding, AreaStanding
+from gpuprep.practice.plans import PlanStep, Schedule
 from gpuprep.practice.standing import Overview, Standing, Tally
 from gpuprep.render import machine
 from gpuprep.render.overview import list_page, next_page, progress_page
+from gpuprep.render.roadmap import checklist_page, plan_page
 
 NAMES = {1: "Vector add", 2: "Reduction", 3: "Tiled matmul", 4: "Row softmax", 15: "Warp reduce"}
 
@@ -62,6 +65,86 @@ OVERVIEW = Overview(
     "focused",
     ("ex_05", "ex_06"),
 )
+
+
+STEPS = (
+    PlanStep("Day 1", "", STANDINGS[:2], (), 1, 1),
+    PlanStep("Day 2", "", (STANDINGS[3],), ("ex_05", "ex_06"), 2, 2),
+    PlanStep("Day 3", "A mock interview", (), (), 3, 3),
+    PlanStep("Week 2", "Deep dives", (STANDINGS[4],), tuple(f"ex_{number}" for number in range(20, 32)), 8, 14),
+)
+PLANNED = replace(
+    OVERVIEW,
+    schedule=Schedule("focused", "Focused, 2 weeks", STEPS, day=3, n_days=14),
+    areas=(
+        AreaStanding(
+            "Kernels",
+            (
+                AbilityStanding("Write basic kernels", STANDINGS[:1], ()),
+                AbilityStanding("Reduce", STANDINGS[3:], ("ex_05",)),
+                AbilityStanding("Fuse", (), ("ex_06",)),
+            ),
+        ),
+    ),
+    checklist=(
+        AbilityStanding("Write kernels", (STANDINGS[0],), ()),
+        AbilityStanding("Write kernels anywhere", (STANDINGS[0], replace(STANDINGS[1], is_stale=False)), ()),
+        AbilityStanding("Look up nothing", (STANDINGS[2],), ()),
+        AbilityStanding("Do what is coming", (), ("ex_05",)),
+    ),
+)
+
+
+def test_plan() -> None:
+    """The schedule has a line for each day or week, today's and what is overdue marked."""
+    text = plan_page(PLANNED).text()
+    assert_golden("plan", text)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_roadmap() -> None:
+    """By topic, with a roadmap: each area's abilities, and the exercises behind them."""
+    assert_golden("roadmap", progress_page(PLANNED, by_topic=True).text())
+
+
+def test_checklist() -> None:
+    """A box for each ability: ticked, ticked but for the speed, open."""
+    assert_golden("checklist", checklist_page(PLANNED).text())
+
+
+def test_next_in_a_plan() -> None:
+    """`next` says where in the plan the exercise stands, and what was passed over because it isn't there yet."""
+    text = next_page(STANDINGS[3], Path("x.py"), CURRICULUM, display=str, schedule=PLANNED.schedule).text()
+    assert "focused, Day 2; today is day 3 of 14: 1 exercise due" in text
+    assert "skipped ex_05, ex_06: not in this curriculum yet" in text
+
+
+@pytest.mark.parametrize(
+    ("day", "told"),
+    [
+        (None, "1 of 2"),
+        (1, "nothing due; ahead"),
+        (2, "due by now: ex_04"),
+        (3, "overdue: ex_04"),
+        (20, "gpuprep init --plan focused"),
+    ],
+)
+def test_progress_says_what_is_due(day: int | None, told: str) -> None:
+    """One paragraph of `progress` holds the plan against today."""
+    steps = (replace(STEPS[0], standings=STANDINGS[:1]), STEPS[1])
+    schedule = Schedule("focused", "Focused", steps, day=day, n_days=14)
+    text = progress_page(replace(OVERVIEW, schedule=schedule)).text()
+    assert told in " ".join(text.split())
+
+
+def test_listing_document_has_plan_roadmap_and_checklist() -> None:
+    """The JSON has the schedule, the areas and the checklist, with ids alone."""
+    document = machine.listing("progress", PLANNED)
+    assert document["schedule"]["overdue"] == ["ex_04"]
+    assert document["schedule"]["steps"][1]["coming"] == ["ex_05", "ex_06"]
+    assert document["roadmap"][0]["abilities"][0]["is_ticked"]
+    assert [ability["is_ticked"] for ability in document["checklist"]] == [True, True, False, False]
+    assert machine.dumps(document)
 
 
 def test_list() -> None:

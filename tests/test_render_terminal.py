@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import sample_reports as samples
@@ -39,7 +41,7 @@ class Pipe(Tty):
 
 @pytest.fixture(autouse=True)
 def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "FORCE_HYPERLINK", "TERM_PROGRAM"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm-256color")
 
@@ -64,9 +66,9 @@ def test_pipe_gets_no_codes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("setting", [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_colour_can_be_refused(monkeypatch: pytest.MonkeyPatch, setting: tuple[str, str]) -> None:
-    """NO_COLOR and dumb terminals get no control code."""
+    """Under NO_COLOR and on dumb terminals there is no colour, and no other attribute of text."""
     monkeypatch.setenv(*setting)
-    assert "\x1b" not in shown_on(Tty(), monkeypatch)
+    assert "\x1b[" not in shown_on(Tty(), monkeypatch)
 
 
 def test_colour_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +107,47 @@ def test_long_lines_are_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         page.line((path, "code"))
         terminal.show(page)
         assert path in stream.text()
+
+
+LINKED = [("TERM", "xterm"), ("NO_COLOR", "1")]
+UNLINKED = [("TERM", "dumb"), ("TERM", "linux"), ("FORCE_HYPERLINK", "0")]
+
+
+def paths_on(stream: Tty, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A page with the place of a line, as a report has it."""
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.chdir(folder)
+    (folder / "a folder").mkdir(exist_ok=True)
+    (folder / "a folder" / "ex.py").touch()
+    page = Page()
+    page.line(("graded  ", "quiet"), "a folder/ex.py:14", ("  gone/ex.py", "code"))
+    terminal.show(page)
+    return stream.text()
+
+
+@pytest.mark.parametrize("setting", LINKED)
+def test_paths_are_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: tuple[str, str]) -> None:
+    """On a terminal a path is a link to its file and line, with colour or without; a file that isn't there is none."""
+    monkeypatch.setenv(*setting)
+    text = paths_on(Tty(), tmp_path, monkeypatch)
+    assert re.search(r"\x1b]8;[^;]*;file://[^/]*/.*/a%20folder/ex\.py#14\x1b\\", text)
+    assert "a folder/ex.py:14" in text
+    assert text.count("\x1b]8;") == 2
+    assert re.sub(r"\x1b]8;.*?\x1b\\|\x1b\[[0-9;]*m", "", text) == "graded  a folder/ex.py:14  gone/ex.py\n"
+
+
+@pytest.mark.parametrize("setting", UNLINKED)
+def test_links_can_be_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: tuple[str, str]) -> None:
+    """Terminals that would print a link's code, and people who don't want it, get none."""
+    monkeypatch.setenv(*setting)
+    assert "\x1b]" not in paths_on(Tty(), tmp_path, monkeypatch)
+
+
+def test_no_links_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe gets no link, coloured or not."""
+    assert "\x1b" not in paths_on(Pipe(), tmp_path, monkeypatch)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b]" not in paths_on(Pipe(), tmp_path, monkeypatch)
 
 
 def test_markup_is_only_text(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+from datetime import date, datetime, time
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,23 @@ def test_plan_and_curriculum_are_remembered(curriculum, place):
     workspace = init(place, curriculum).workspace
     assert (workspace.plan, workspace.curriculum_root) == ("quick", curriculum.root)
     assert find(place) == workspace
+
+
+def test_a_plan_starts_when_it_is_chosen(curriculum, place, monkeypatch):
+    """The day is remembered, an upgrade keeps it, and choosing the plan again starts it anew."""
+    days = iter([date(2026, 3, 2), date(2026, 3, 9)])
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.combine(next(days), time(12))
+
+    monkeypatch.setattr(workspace_module, "datetime", Clock)
+    assert init(place, curriculum).workspace.plan_started is None
+    assert init(place, curriculum, plan="quick").workspace.plan_started == date(2026, 3, 2)
+    assert init(place, curriculum).workspace.plan_started == date(2026, 3, 2)
+    assert find(place).plan_started == date(2026, 3, 2)
+    assert init(place, curriculum, plan="quick").workspace.plan_started == date(2026, 3, 9)
 
 
 def test_unknown_plan_writes_nothing(curriculum, place):

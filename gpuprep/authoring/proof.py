@@ -183,8 +183,11 @@ def _grader_is_sharp(curriculum: Curriculum, exercise: Exercise) -> Found:
 
 def _parameters(path: Path, function: str) -> list[str] | None:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == function:
-            return [arg.arg for arg in node.args.args] if isinstance(node, ast.FunctionDef) else []
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return [arg.arg for arg in node.args.args]
+        if isinstance(node, ast.ClassDef) and node.name == function:
+            made = (part for part in node.body if isinstance(part, ast.FunctionDef) and part.name == "__init__")
+            return [arg.arg for part in made for arg in part.args.args[1:]]
     return None
 
 

@@ -38,7 +38,7 @@ class ScaffoldResult:
 def scaffold(
     curriculum: Curriculum, exercise_id: str, *, module: str, name: str, title: str, language: str = "triton"
 ) -> ScaffoldResult:
-    """Write reference, grader, one wrong solution and the stub, and append the entry to its module.
+    """Write reference, grader, one wrong solution, the stub and the module's guide, and append the entry to its module.
 
     Args:
         curriculum: where the exercise goes.
@@ -76,13 +76,15 @@ def scaffold(
 
 
 def _files(curriculum: Curriculum, exercise: Exercise, words: dict[str, str]) -> dict[Path, str]:
-    """The text of each new file. A language with a `reference_cu` template has kernels beside its launcher."""
+    """The text of each new file. Some languages have kernels beside the launcher, or a driver beside the grader."""
     reference = curriculum.reference_path(exercise)
     language, wrong = exercise.language, curriculum.root / "tests" / "wrong" / exercise.slug / WRONG_EXAMPLE
     files = {
         reference: _render(language, "reference", words),
-        curriculum.grader_path(exercise): _render(language, "grader", words),
+        (grader := curriculum.grader_path(exercise)): _render(language, "grader", words),
     }
+    if (TEMPLATES / language / "driver.txt").is_file():
+        files[grader.with_name(f"{exercise.slug}_driver.py")] = _render(language, "driver", words)
     if (TEMPLATES / language / "reference_cu.txt").is_file():
         files[reference.with_suffix(".cu")] = _render(language, "reference_cu", words)
         files[wrong.with_suffix(".cu")] = _render(language, "wrong_cu", words)
@@ -91,6 +93,10 @@ def _files(curriculum: Curriculum, exercise: Exercise, words: dict[str, str]) ->
     for suffix in (".py", ".cu"):
         if text := files.get(reference.with_suffix(suffix)):
             files[curriculum.stub_path(exercise).with_suffix(suffix)] = make_stub(text, reference.with_suffix(suffix))
+    guide = curriculum.guide_path(exercise.module)
+    if not guide.is_file():
+        module = next(module.title for module in curriculum.modules if module.id == exercise.module)
+        files[guide] = _template("guide.txt").substitute(words, module_title=module)
     return files
 
 
@@ -137,7 +143,11 @@ def _free_id(curriculum: Curriculum) -> str:
 
 
 def _render(language: str, part: str, words: dict[str, str]) -> str:
-    return Template((TEMPLATES / language / f"{part}.txt").read_text(encoding="utf-8")).substitute(words)
+    return _template(f"{language}/{part}.txt").substitute(words)
+
+
+def _template(name: str) -> Template:
+    return Template((TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def _with_entry(text: str, path: Path, module: str, entry: str) -> str:

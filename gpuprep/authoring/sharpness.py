@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import torch
 
 SEEDS = (11, 23, 47)
-LOWER_MANTISSA_BITS = {"float32": 10, "float16": 7, "bfloat16": 4}
-"""Mantissa of the next lower precision a solution could hide in: TF32, bfloat16, and half of bfloat16's own bits."""
+LOWER_MANTISSA_BITS = {"float64": 23, "float32": 10, "float16": 7, "bfloat16": 4}
+"""Mantissa of the next lower precision a solution could hide in: float32, TF32, bfloat16, half of bfloat16's own."""
 
 
 @dataclass(frozen=True)

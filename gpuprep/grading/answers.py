@@ -311,7 +311,9 @@ def _banned(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
 def _spoken(op_name: str) -> str:
     library, _, name = op_name.partition(".")
     if library in ("c10d", "_c10d_functional"):
-        return f"torch.distributed's {name.strip('_')}"
+        # dist.all_gather_into_tensor has a namesake that may be banned where it is allowed itself.
+        kind = "functional collective" if library.startswith("_") else "torch.distributed's"
+        return f"{kind} {name.strip('_')}"
     return f"torch's {name}" if library == "aten" else op_name
 
 

@@ -1,7 +1,8 @@
 """How a worker's process comes into the world, and how it leaves with everything that came of it.
 
 Two ways in: `Spawned` starts an interpreter of its own; `Forked` is the other end of a fork that a warm template made
-(`grading.pool`, `worker.template`), watched over by a guardian process that stands between template and worker.
+(`grading.pool`, `worker.template`), watched over by a guardian process that stands between template and worker. A
+worker that is to be confined has such a guardian without a template too (`grading.guarded`).
 """
 
 from __future__ import annotations

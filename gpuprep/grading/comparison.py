@@ -45,6 +45,7 @@ def compare(
     files: Mapping[str, Path],
     *,
     on_event: Callable[[str], None],
+    is_sweep: bool = False,
 ) -> Compared:
     """Time an exercise's files and its baselines on the current card.
 
@@ -53,6 +54,7 @@ def compare(
         exercise: whose timed cases are run.
         files: what to time, by the name that it gets in the result.
         on_event: gets a few words whenever something starts.
+        is_sweep: smaller sizes of each operation, too.
 
     Raises:
         GpuprepError: there is no card, nothing of the exercise is timed, or a file can't be run.
@@ -80,14 +82,26 @@ def compare(
             for name, path in files.items()
         ]
         comparisons = []
-        for case in cases:
-            if fits(grader, case):
-                on_event(f"timing: {case.name}")
-                comparisons.append(_compared(grader, case, ceilings, runners))
+        fitting = [case for case in cases if fits(grader, case)]
+        for case in swept(grader, fitting) if is_sweep else fitting:
+            on_event(f"timing: {case.name}")
+            comparisons.append(_compared(grader, case, ceilings, runners))
         versions = {**runners[0].worker.versions} if runners else {}
     if not comparisons:
         raise GpuprepError(f"{exercise.id}: no case fits this card's free memory", next_step="nvidia-smi")
     return Compared(exercise, tuple(comparisons), ceilings.card, versions)
+
+
+def swept(grader: Grader, cases: Sequence[Case]) -> list[Case]:
+    """The cases, and below each operation's first the smaller sizes of it that are not among them."""
+    found: dict[str, Case] = {}
+    seen_ops: set[str] = set()
+    for case in cases:
+        found[case.name] = case
+        if case.op not in seen_ops:
+            seen_ops.add(case.op)
+            found |= {smaller.name: smaller for smaller in grader.sweep(case)}
+    return list(found.values())
 
 
 @dataclass(frozen=True)

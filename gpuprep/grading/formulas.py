@@ -331,7 +331,8 @@ def row_offset(evidence: Evidence) -> Diagnosis | None:
         return None
     error = found - value
     amounts = error.median(0).values
-    is_far = amounts.abs().median() > _FAR * evidence.unit * value.abs().median()
+    # Of nearly every column: where it is some, it is a matter of columns.
+    is_far = amounts.abs().quantile(0.1) > _FAR * evidence.unit * value.abs().median()
     if not bool(error.isfinite().all()) or not bool(is_far):
         return None
     room = _SAME * amounts.abs().median() + 2 * evidence.unit * (found.abs() + value.abs()) + _summing(evidence).max()
@@ -339,7 +340,7 @@ def row_offset(evidence: Evidence) -> Diagnosis | None:
         return None
     return Diagnosis(
         "offset",
-        "Every row is off by the same amounts, a number for each column: a term that all rows share, such as a bias, is "
+        "Every row is off by the same amounts, one for each column: a term that all rows share, such as a bias, is "
         "missing, or was added more than once.",
     )
 

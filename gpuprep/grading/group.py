@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import secrets
 import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from gpuprep.errors import GraderFaultError
 from gpuprep.grading.asking import StopGradingError
+from gpuprep.grading.guarded import Bounds
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError
 from gpuprep.model import Outcome, SourceLine
@@ -53,15 +54,26 @@ class WorkerGroup:
         path: the learner's file.
         pool: forks them.
         is_trusted: they run no learner's code.
+        bounds: how they are confined, all together; None where they are not.
     """
 
-    def __init__(self, device: str, n_ranks: int, path: Path, pool: WarmPool, *, is_trusted: bool = False) -> None:
+    def __init__(
+        self,
+        device: str,
+        n_ranks: int,
+        path: Path,
+        pool: WarmPool,
+        *,
+        is_trusted: bool = False,
+        bounds: Bounds | None = None,
+    ) -> None:
         self.device = device
         self._path = path
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as starting:
             self.workers = [
-                starting.enter_context(WorkerProcess(device, pool, is_trusted=is_trusted)) for _ in range(n_ranks)
+                starting.enter_context(WorkerProcess(device, pool, is_trusted=is_trusted, bounds=bounds))
+                for _ in range(n_ranks)
             ]
             self._stack = starting.pop_all()
 
@@ -132,9 +144,9 @@ class WorkerGroup:
             world: how many.
             folder: where they can meet.
         """
-        with tempfile.NamedTemporaryFile(dir=folder, delete=False) as store:
-            pass
-        place = {"world": world, "back_end": _BACK_ENDS[self.device], "store": store.name}
+        # Theirs to make: they may be another user.
+        store = folder / secrets.token_hex(8)
+        place = {"world": world, "back_end": _BACK_ENDS[self.device], "store": str(store)}
         members = [{"do": "join", "group": {"rank": rank, **place}} for rank in range(world)]
         answers = self.ask(members, START_LIMIT_S, f"while {world} ranks met")
         if any(answer["status"] != "joined" for answer in answers):

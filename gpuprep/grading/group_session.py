@@ -20,6 +20,7 @@ from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Expected, Grader, GroupGrader
 from gpuprep.grading.answers import Asked, result_of
 from gpuprep.grading.asking import Asking, StopGradingError
+from gpuprep.grading.confining import Cell
 from gpuprep.grading.group import RankFailedError, WorkerGroup
 from gpuprep.grading.group_speed import GroupBench
 from gpuprep.grading.loading import case_seed
@@ -27,7 +28,7 @@ from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.signature import judge_import
 from gpuprep.grading.verdict import Graded
 from gpuprep.grading.work import budget_fault
-from gpuprep.model import Budget, Case, CaseResult, Tier, Timing
+from gpuprep.model import Budget, Case, CaseResult, Outcome, Tier, Timing
 
 CALL_LIMIT_S = {"cpu": 8.0, "cuda": 60.0}
 """For one call of all ranks: milliseconds on a CPU, so that a deadlock is soon told; NCCL's first takes seconds."""
@@ -113,6 +114,7 @@ class GroupSession:
         device: `auto`, `cpu` or `cuda`.
         asking: makes sense of what goes wrong.
         on_event: gets a few words whenever something starts.
+        cell: how the ranks are confined.
         pool: forks the workers; one of our own without it.
         world: the only number of ranks to check with; all that the grader has without it.
     """
@@ -123,6 +125,7 @@ class GroupSession:
     device: str
     asking: Asking
     on_event: Callable[[str], None]
+    cell: Cell
     pool: WarmPool | None = None
     world: int | None = None
     seed: int = field(default_factory=lambda: secrets.randbits(48))
@@ -150,6 +153,8 @@ class GroupSession:
             pool = self.pool or stack.enter_context(WarmPool())
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuprep-group-")))
             n_cards = self._count_cards(cases)
+            if n_cards and (why := self.cell.why_no_cards()):
+                n_cards, self.why_no_speed = 0, why
             try:
                 self._grade_on("cpu", pool, folder, grader, [case for case in cases if "cpu" in case.devices])
                 if n_cards and not any(result.outcome.is_failure for result in self.results):
@@ -197,8 +202,11 @@ class GroupSession:
         return n_cards
 
     @contextlib.contextmanager
-    def _group(self, device: str, n_ranks: int, pool: WarmPool, grader: Grader) -> Iterator[WorkerGroup]:
-        with WorkerGroup(device, n_ranks, self.path, pool) as group:
+    def _group(self, device: str, n_ranks: int, pool: WarmPool, folder: Path, grader: Grader) -> Iterator[WorkerGroup]:
+        with (
+            self.cell.for_group(device, folder) as bounds,
+            WorkerGroup(device, n_ranks, self.path, pool, bounds=bounds) as group,
+        ):
             group.wait_until_ready()
             self.versions.update(group.workers[0].versions)
             try:
@@ -223,8 +231,11 @@ class GroupSession:
     def _grade_on(self, device: str, pool: WarmPool, folder: Path, grader: GroupGrader, cases: Sequence[Case]) -> None:
         if not cases:
             return
+        if why := self.cell.why_no_group():
+            self.results += [CaseResult(case, device, Outcome.SKIPPED, why) for case in cases]
+            return
         # By the number of ranks: those of a smaller group are the first of the largest.
-        with self._group(device, max(case["world"] for case in cases), pool, grader) as group:
+        with self._group(device, max(case["world"] for case in cases), pool, folder, grader) as group:
             world = 0
             for place, case in enumerate(sorted(cases, key=lambda case: case["world"]), start=1):
                 self.on_event(f"{device}: case {place} of {len(cases)}: {case.name}")
@@ -276,7 +287,7 @@ class GroupSession:
         if not timed or any(result.outcome.is_failure for result in self.results):
             return
         bench = GroupBench(self.exercise, self.curriculum, grader, self.asking, self.on_event, pool, folder, self.seed)
-        with self._group("cuda", max(case["world"] for case in timed), pool, grader) as group:
+        with self._group("cuda", max(case["world"] for case in timed), pool, folder, grader) as group:
             measured = bench.measure(group, timed, self.card)
         self.timings = measured.timings
         self.results.extend(measured.results)

@@ -1,15 +1,17 @@
-"""Loads grader files, and derives a case's seed."""
+"""Loads grader files, holds their cases against the targets, and derives a case's seed."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError
-from gpuprep.exercise import Exercise
+from gpuprep.exercise import QUALITIES, TIMES, Exercise
 from gpuprep.grader import Grader
-from gpuprep.model import Case
+from gpuprep.model import Case, Tier
+from gpuprep.yaml_nodes import suggestion
 
 
 def load_grader(curriculum: Curriculum, exercise: Exercise) -> Grader:
@@ -37,3 +39,28 @@ def case_seed(seed: int, case: Case) -> int:
     """The seed of one case's inputs, so that a single case can be made again without the others."""
     digest = hashlib.sha256(f"{seed}|{case.tier}|{case.name}|{','.join(case.devices)}".encode()).digest()
     return int.from_bytes(digest[:7], "little")
+
+
+def refuse_lost_targets(exercise: Exercise, grader: Grader, cases: Sequence[Case]) -> None:
+    """A target that no case is measured for must not be passed over: any value would do.
+
+    Raises:
+        GraderFaultError: there is one.
+    """
+    for target in exercise.targets:
+        tier, does = (Tier.WORK, "counts") if target.figure in QUALITIES else (Tier.SPEED, "times")
+        found = sorted({case.op for case in cases if case.tier is tier})
+        if target.of not in found:
+            what = f"a {target.figure} target" + (f" of {target.of!r}" if target.of else "")
+            known = suggestion(target.of, filter(None, found)) if any(found) else f"it {does} one case" if found else ""
+            raise GraderFaultError(
+                f"{exercise.id} has {what}, which its grader {does} no case for{f'; {known}' if known else ''}",
+                next_step=f"gpuprep dev check {exercise.id}",
+            )
+        timed = (case for case in cases if case.tier is tier and case.op == target.of)
+        keys = {baseline.key for case in timed for baseline in grader.baselines(case)}
+        if target.figure in TIMES and target.figure.removeprefix("times_") not in keys:
+            raise GraderFaultError(
+                f"{exercise.id} has a {target.figure} target, and no baseline with that key",
+                next_step=f"gpuprep dev check {exercise.id}",
+            )

@@ -16,7 +16,6 @@ the next checks slower. The second is as open as it would be to change the grade
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -25,7 +24,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -39,6 +38,7 @@ from gpuprep.grading.births import (
     package_root,
     reap_ended,
 )
+from gpuprep.grading.guarded import Bounds, send_request
 
 if TYPE_CHECKING:
     from gpuprep.grading.process import WorkerProcess
@@ -85,7 +85,9 @@ class WarmPool:
     ) -> None:
         self.close()
 
-    def fork(self, device: str, nonce: bytes, ends: Ends, *, is_trusted: bool = False) -> Forked | None:
+    def fork(
+        self, device: str, nonce: bytes, ends: Ends, *, is_trusted: bool = False, bounds: Bounds | None = None
+    ) -> Forked | None:
         """Ask for a worker. The answer is awaited by `Forked.wait_until_born`; here nothing blocks.
 
         Args:
@@ -93,6 +95,7 @@ class WarmPool:
             nonce: of its channel.
             ends: what it is given.
             is_trusted: it will run no learner's code.
+            bounds: how it is confined.
 
         Returns:
             None where it has to be started cold.
@@ -101,7 +104,7 @@ class WarmPool:
         if kind is None or any(os.environ.get(name) != value for name, value in self._environment.items()):
             return None
         template = self._template(kind)
-        return template.fork(device, nonce, ends, is_early=self._is_early) if template else None
+        return template.fork(device, nonce, ends, bounds, is_early=self._is_early) if template else None
 
     def start(self, *kinds: str) -> None:
         """Start templates ahead of their first use."""
@@ -216,16 +219,14 @@ class _Template:
                 self._is_warm = self._owner.recv(16) == b"warm"
         return self._is_warm
 
-    def fork(self, device: str, nonce: bytes, ends: Ends, *, is_early: bool) -> Forked | None:
+    def fork(self, device: str, nonce: bytes, ends: Ends, bounds: Bounds | None, *, is_early: bool) -> Forked | None:
         """Ask for a worker; None where that fails at once. `is_early`: it has time to rehearse before it is needed."""
         lifeline, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        request = {"device": device, "nonce": nonce.hex(), "environment": environment(device), "is_early": is_early}
         # Still importing, it may have forked nothing yet.
         limit_s = BIRTH_LIMIT_S if self.wait_until_warm(time.monotonic()) else WARM_LIMIT_S
         try:
-            with theirs, _here() as folder:
-                given = [theirs.fileno(), ends.channel, ends.output, ends.stacks, folder]
-                socket.send_fds(self._control, [json.dumps(request).encode()], given)
+            with theirs:
+                send_request(self._control, device, nonce, (theirs.fileno(), ends), bounds, is_early=is_early)
         except OSError:
             lifeline.close()
             return None
@@ -250,16 +251,6 @@ class _Template:
         with BIRTHS:
             LIVE.discard(self.pid)
             reap_ended()
-
-
-@contextlib.contextmanager
-def _here() -> Iterator[int]:
-    """A descriptor of the current folder."""
-    descriptor = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 def _is_readable(descriptor: int, timeout_s: float) -> bool:

@@ -21,6 +21,9 @@ from gpuprep.grading import pool_address
 ANSWER_LIMIT_S = 5.0
 """How long a pool may take to say that it is there. It takes milliseconds."""
 
+OWNED = "owned"
+"""The name that a pool without one is greeted by."""
+
 Message = dict[str, Any]
 
 
@@ -78,6 +81,18 @@ def call_ahead() -> bool:
     return bool(_ahead)
 
 
+def use(end: socket.socket) -> None:
+    """Have the next check use this connection, to a pool of one's own, and have that get a worker ready now."""
+    _ahead.append(Line(end, _greeting(OWNED, is_for_check=True)))
+
+
+def hang_up() -> None:
+    """Close the line that was opened ahead, if it was not used."""
+    while _ahead:
+        with _ahead.pop():
+            pass
+
+
 def dial(name: str | None = None, *, is_for_check: bool = False) -> Line | None:
     """A line to a pool; None where none runs.
 
@@ -97,8 +112,12 @@ def dial(name: str | None = None, *, is_for_check: bool = False) -> Line | None:
         end = pool_address.connect(folder, name)
     if end is None:
         return None
+    return Line(end, _greeting(name, is_for_check=is_for_check))
+
+
+def _greeting(name: str, *, is_for_check: bool) -> Message:
     # A guess, as early as it can be made: what was got ready in vain costs nothing but that.
     greeting: Message = {"name": name, "is_for_check": is_for_check, "is_for_card": "cpu" not in sys.argv}
     if is_for_check:
         greeting |= {"environment": dict(os.environ), "folder": str(Path.cwd())}
-    return Line(end, greeting)
+    return greeting

@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError
@@ -30,10 +30,13 @@ from gpuprep.grading import pool_address
 from gpuprep.grading.births import BIRTHS, become_reaper, kill_orphans
 from gpuprep.grading.card import card_is_likely, open_card
 from gpuprep.grading.pool import WarmPool
+from gpuprep.grading.pool_line import OWNED
 from gpuprep.grading.reports import exercise_from
 from gpuprep.grading.session import check
 
 REQUEST_BYTES = 2**24
+NEVER_S = 7 * 24 * 3600.0
+"""How long an owner's pool waits for its next check: it ends with its owner."""
 
 
 def main(idle_s: float) -> NoReturn:
@@ -58,6 +61,52 @@ def main(idle_s: float) -> NoReturn:
     os._exit(0)
 
 
+def main_for_owner(owner: int) -> NoReturn:
+    """Get warm, say so, and serve one process alone, as long as that lives. No name, and nobody else, leads here.
+
+    Args:
+        owner: an inherited socket, on which a connection arrives for each check; it closes when the owner ends.
+    """
+    become_reaper()
+    with WarmPool() as pool, socket.socket(fileno=owner) as end:
+        pool.start("interpreted", *(("compiled", "trusted") if card_is_likely() else ()))
+        _get_ready()
+        if pool.wait_until_warm():
+            end.send(b"warm")
+            _Server(OWNED, Handed(end), pool, NEVER_S).run(lambda: None)
+    os._exit(0)
+
+
+class _Listener(Protocol):
+    """Where connections come from."""
+
+    def fileno(self) -> int: ...
+
+    def accept(self) -> tuple[socket.socket, Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Handed:
+    """Connections that an owner hands over, one a message."""
+
+    def __init__(self, owner: socket.socket) -> None:
+        self._owner = owner
+        self.fileno = owner.fileno
+        self.close = owner.close
+
+    def accept(self) -> tuple[socket.socket, None]:
+        """The next connection.
+
+        Raises:
+            OSError: a message without one.
+        """
+        _, descriptors, _, _ = socket.recv_fds(self._owner, 16, 1, flags=socket.MSG_CMSG_CLOEXEC)
+        if not descriptors:
+            raise ConnectionAbortedError("nothing was handed over")
+        return socket.socket(fileno=descriptors[0]), None
+
+
 @dataclass(frozen=True)
 class _Grader:
     pid: int
@@ -67,7 +116,7 @@ class _Grader:
 
 
 class _Server:
-    def __init__(self, name: str, listener: socket.socket, pool: WarmPool, idle_s: float) -> None:
+    def __init__(self, name: str, listener: _Listener, pool: WarmPool, idle_s: float) -> None:
         self._name = name
         self._listener = listener
         self._pool = pool
@@ -86,14 +135,19 @@ class _Server:
             self._events.register(descriptor, select.POLLIN)
         is_listening = True
         while is_listening or self._graders:
-            ready = {descriptor for descriptor, _ in self._events.poll(None if self._graders else self._idle_s * 1000)}
+            ready = dict(self._events.poll(None if self._graders else self._idle_s * 1000))
+            # An owner hangs up by going away; a listening socket never does.
+            is_disowned = bool(is_listening and ready.get(self._listener.fileno(), 0) & select.POLLHUP)
             # First of all, so that whoever has asked for the end, and sees his grader gone, finds nobody listening.
-            if is_listening and (not ready or woken in ready):
+            if is_listening and (not ready or woken in ready or is_disowned):
                 is_listening = False
                 for descriptor in (woken, self._listener.fileno()):
                     self._events.unregister(descriptor)
                 stop_listening()
                 self._listener.close()
+            if is_disowned:
+                for grader in set(self._graders.values()):
+                    self._look_after(grader, grader.connection.fileno())
             for descriptor in ready:
                 if descriptor in self._graders:
                     self._look_after(self._graders[descriptor], descriptor)

@@ -20,8 +20,10 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import psutil
 
 from gpuprep.channel import NONCE_BYTES, Channel, ChannelClosedError, ChannelError
+from gpuprep.confinement.permits import Level
 from gpuprep.errors import GraderFaultError
 from gpuprep.grading.births import Birth, Ends, Forked, Spawned
+from gpuprep.grading.guarded import Bounds, Guarded
 from gpuprep.model import SourceLine
 
 if TYPE_CHECKING:
@@ -54,10 +56,19 @@ class WorkerProcess:
         device: `cpu`, where Triton kernels run in the interpreter, or `cuda`.
         pool: has warm templates to fork the worker from; where there is none, or none that works, it is started cold.
         is_trusted: it will run no learner's code, and so comes from a template of its own.
+        bounds: how it is confined; None where it is not.
     """
 
-    def __init__(self, device: str, pool: WarmPool | None = None, *, is_trusted: bool = False) -> None:
+    def __init__(
+        self,
+        device: str,
+        pool: WarmPool | None = None,
+        *,
+        is_trusted: bool = False,
+        bounds: Bounds | None = None,
+    ) -> None:
         self.device = device
+        self._bounds = bounds
         self.versions: Mapping[str, str] = {}
         self.can_count = False
         self.why_not = ""
@@ -66,7 +77,9 @@ class WorkerProcess:
         self.was_busy = False
         """True where it was computing then, and not waiting for something."""
         self._pool = pool
-        self._begin(lambda nonce, ends: pool.fork(device, nonce, ends, is_trusted=is_trusted) if pool else None)
+        self._begin(
+            lambda nonce, ends: pool.fork(device, nonce, ends, is_trusted=is_trusted, bounds=bounds) if pool else None
+        )
 
     def _begin(self, fork: Callable[[bytes, Ends], Forked | None]) -> None:
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -78,7 +91,7 @@ class WorkerProcess:
         ends = Ends(theirs.fileno(), writing, self._stacks)
         with theirs:
             try:
-                self._birth: Birth = fork(nonce, ends) or Spawned(self.device, nonce, ends)
+                self._birth: Birth = fork(nonce, ends) or self._started_cold(nonce, ends)
             except GraderFaultError:
                 ours.close()
                 os.close(reading)
@@ -87,6 +100,11 @@ class WorkerProcess:
             finally:
                 os.close(writing)
         self._drain = _Drain(os.fdopen(reading, "rb", buffering=0))
+
+    def _started_cold(self, nonce: bytes, ends: Ends) -> Birth:
+        if self._bounds is None:
+            return Spawned(self.device, nonce, ends)
+        return Guarded(self.device, nonce, ends, self._bounds, START_LIMIT_S)
 
     def wait_until_ready(self) -> None:
         """Wait for the worker's imports.
@@ -97,24 +115,32 @@ class WorkerProcess:
         try:
             hello = self._hello()
         except (WorkerDiedError, WorkerTimeoutError) as error:
-            said = self.output().strip().splitlines()
+            said = self.output().strip().splitlines() or [why for why in [self._why_not_born()] if why]
             raise GraderFaultError(
                 f"the worker did not start: {said[-1] if said else error}", next_step="gpuprep doctor"
             ) from error
+        level = self._bounds.confinement.level if self._bounds else Level.NONE
+        if hello["confined"] != level:
+            raise GraderFaultError(f"the worker is confined as {hello['confined']!r}, and should be {level}")
         self.versions = hello["versions"]
         self.can_count = hello["counting"]
         self.why_not = hello["why"]
 
     def _hello(self) -> dict[str, Any]:
         deadline = time.monotonic() + START_LIMIT_S
-        if isinstance(self._birth, Forked):
+        if isinstance(self._birth, Forked) and not isinstance(self._birth, Guarded):
             # No learner's code has run in it yet: whatever goes wrong now, a cold one may still go right.
             with contextlib.suppress(WorkerDiedError, WorkerTimeoutError):
                 if self._birth.wait_until_born():
                     return self._answer(deadline)
             self._clear_away()
             self._begin(lambda _nonce, _ends: None)
+        if isinstance(self._birth, Guarded) and not self._birth.wait_until_born():
+            raise WorkerDiedError(self._why_not_born() or "its guardian ended")
         return self._answer(deadline)
+
+    def _why_not_born(self) -> str:
+        return self._birth.why_not if isinstance(self._birth, Forked) else ""
 
     def ask(self, request: Mapping[str, Any], *, deadline: float) -> dict[str, Any]:
         """Send a request and wait for its answer.

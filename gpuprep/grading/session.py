@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import gpuprep
+from gpuprep.confinement.permits import Level
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError
-from gpuprep.exercise import QUALITIES, TIMES, Exercise
+from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Grader, GroupGrader
 from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.card import card_is_likely, open_card
-from gpuprep.grading.loading import case_seed, load_grader
+from gpuprep.grading.confining import Cell, chosen_level
+from gpuprep.grading.loading import case_seed, load_grader, refuse_lost_targets
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerProcess
 from gpuprep.grading.signature import judge_import
@@ -32,7 +34,6 @@ from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.grading.witnessed import SEED_STEP, Call, witnessed_result
 from gpuprep.grading.work import budget_fault
 from gpuprep.model import Case, CaseResult, Evidence, Outcome, Report, Tier, Timing
-from gpuprep.yaml_nodes import suggestion
 
 N_PROBES = 40
 """Of the calm card: its clocks have come up by then."""
@@ -51,6 +52,7 @@ def check(
     pool: WarmPool | None = None,
     witnessed: bool = False,
     world: int | None = None,
+    sandbox: str = Level.NONE,
 ) -> Report:
     """Grade one file.
 
@@ -64,13 +66,15 @@ def check(
         pool: forks the workers, which are started cold without it. The verdict does not depend on it.
         witnessed: have a second worker count, one that runs no host code; without it, counts are the learner's word.
         world: of an exercise for several ranks, the only number of them to check with.
+        sandbox: how the learner's code is confined: `none`, `landlock`, `full`, or `auto` for the strongest there is.
 
     Returns:
         The verdict. Nothing that the learner's code does raises.
 
     Raises:
         WorkspaceError: the file can't be read.
-        UsageError: `cuda` was asked for and there is none, or a number of ranks that the exercise has no cases for.
+        UsageError: `cuda` was asked for and there is none, or a number of ranks that the exercise has no cases for,
+            or a sandbox that this machine does not offer.
         GraderFaultError: the grader itself is broken.
     """
     if world is not None and exercise.language != "distributed":
@@ -82,12 +86,14 @@ def check(
     for file in curriculum.sources(path):
         linecache.checkcache(str(file))
     sources = read_sources(exercise, curriculum.sources(path))
+    cell = Cell(chosen_level(sandbox), exercise, curriculum, path)
     identity: dict[str, Any] = {
         "exercise_id": exercise.id,
         "path": str(path),
         "file_hash": hashlib.sha256(b"\0".join(sources.values())).hexdigest(),
         "exercise_hash": curriculum.exercise_hash(exercise),
         "versions": {"gpuprep": gpuprep.__version__},
+        "sandbox": str(cell.level),
     }
     if are_unstarted(curriculum, exercise, sources):
         return Report(
@@ -95,7 +101,7 @@ def check(
         ).with_elapsed(time.monotonic() - started)
     asking = Asking(exercise, curriculum, path, timeout_s)
     told = on_event or (lambda _: None)
-    session = _Session(exercise, curriculum, path, device, asking, told, pool, witnessed, world)
+    session = _Session(exercise, curriculum, path, device, asking, told, cell, pool, witnessed, world)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
 
 
@@ -107,6 +113,7 @@ class _Session:
     device: str
     asking: Asking
     on_event: OnEvent
+    cell: Cell
     pool: WarmPool | None = None
     is_witnessed: bool = False
     world: int | None = None
@@ -131,15 +138,15 @@ class _Session:
         self.on_event("starting")
         with contextlib.ExitStack() as stack:
             # The workers import torch while this side does, and the card's make their context while the CPU is graded.
-            prepared = self.pool.take("cpu") if self.pool else None
-            worker = stack.enter_context(prepared or WorkerProcess("cpu", self.pool))
+            worker = stack.enter_context(self._learners("cpu"))
             if self.is_witnessed:
                 self.witness_cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuprep-witness-"))
-                self.witness = stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True))
+                bounds = self.cell.for_witness(self.witness_cache)
+                self.witness = stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True, bounds=bounds))
             early = self.device != "cpu" and card_is_likely()
-            learner = stack.enter_context(self._on_card()) if early else None
+            learner = stack.enter_context(self._learners("cuda")) if early else None
             # The card's contexts are made one after the other. Where the identity's worker is forked, it can come last.
-            identity = stack.enter_context(self._on_card(is_trusted=True)) if early and not self.pool else None
+            identity = stack.enter_context(self._identity()) if early and not self.pool else None
             opening = open_card() if early else None
             grader = load_grader(self.curriculum, self.exercise)
             cases = self._cases(grader)
@@ -155,11 +162,11 @@ class _Session:
             if opening:
                 opening.join()
                 if not has_failed and identity is None:
-                    identity = stack.enter_context(self._on_card(is_trusted=True))
+                    identity = stack.enter_context(self._identity())
                 has_card = self._find_card()
             if has_card and not has_failed:
-                learner = learner or stack.enter_context(self._on_card())
-                identity = identity or stack.enter_context(self._on_card(is_trusted=True))
+                learner = learner or stack.enter_context(self._learners("cuda"))
+                identity = identity or stack.enter_context(self._identity())
                 stop = self._until_stopped(self._grade_on_card, learner, identity, grader, cases) or stop
                 self.output = (self.output + learner.output())[-OUTPUT_KEPT_BYTES:]
         return Graded(
@@ -191,6 +198,7 @@ class _Session:
             self.device,
             self.asking,
             self.on_event,
+            self.cell,
             self.pool,
             self.world,
             self.seed,
@@ -198,10 +206,15 @@ class _Session:
         with _one_thread():
             return group.run(grader, cases)
 
-    def _on_card(self, *, is_trusted: bool = False) -> WorkerProcess:
-        """The learner's worker, or the one that holds the identity against it, which runs our code only."""
-        prepared = self.pool.take("cuda") if self.pool and not is_trusted else None
-        return prepared or WorkerProcess("cuda", self.pool, is_trusted=is_trusted)
+    def _learners(self, device: str) -> WorkerProcess:
+        """The learner's worker. One that was prepared was so before anybody knew what to confine it to."""
+        bounds = self.cell.for_learner(device)
+        prepared = self.pool.take(device) if self.pool and bounds is None else None
+        return prepared or WorkerProcess(device, self.pool, bounds=bounds)
+
+    def _identity(self) -> WorkerProcess:
+        """The one that holds the identity against the learner's, and runs our code only."""
+        return WorkerProcess("cuda", self.pool, is_trusted=True)
 
     def _evidence(self, grader: Grader, cases: Sequence[Case]) -> Evidence:
         # What torch did for host code is seen in the learner's process alone.
@@ -224,7 +237,7 @@ class _Session:
             cases = grader.cases(random.Random(self.seed))  # noqa: S311  sizes, not secrets: the seed itself is one
         except Exception as error:
             raise self.asking.grader_fault("cases", error) from error
-        _refuse_lost_targets(self.exercise, grader, cases)
+        refuse_lost_targets(self.exercise, grader, cases)
         return cases
 
     def _find_card(self) -> bool:
@@ -374,24 +387,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(n_threads)
-
-
-def _refuse_lost_targets(exercise: Exercise, grader: Grader, cases: Sequence[Case]) -> None:
-    """A target that no case is measured for must not be passed over: any value would do."""
-    for target in exercise.targets:
-        tier, does = (Tier.WORK, "counts") if target.figure in QUALITIES else (Tier.SPEED, "times")
-        found = sorted({case.op for case in cases if case.tier is tier})
-        if target.of not in found:
-            what = f"a {target.figure} target" + (f" of {target.of!r}" if target.of else "")
-            known = suggestion(target.of, filter(None, found)) if any(found) else f"it {does} one case" if found else ""
-            raise GraderFaultError(
-                f"{exercise.id} has {what}, which its grader {does} no case for{f'; {known}' if known else ''}",
-                next_step=f"gpuprep dev check {exercise.id}",
-            )
-        timed = (case for case in cases if case.tier is tier and case.op == target.of)
-        keys = {baseline.key for case in timed for baseline in grader.baselines(case)}
-        if target.figure in TIMES and target.figure.removeprefix("times_") not in keys:
-            raise GraderFaultError(
-                f"{exercise.id} has a {target.figure} target, and no baseline with that key",
-                next_step=f"gpuprep dev check {exercise.id}",
-            )

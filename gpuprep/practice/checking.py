@@ -67,6 +67,8 @@ class Checked:
     exercise: Exercise
     report: Report
     unrecorded: ProgressError | None = None
+    unkept: str = ""
+    """Why the record doesn't have the source that was graded, if so."""
 
 
 def check_file(
@@ -92,20 +94,23 @@ def check_file(
         WorkspaceError: the file is missing or can't be read.
         UsageError: the device that was asked for is not there.
     """
+    from gpuprep.practice import keeping
     from gpuprep.progress import Progress
 
     path = workspace.exercise_path(exercise)
+    before = keeping.snapshot(curriculum.sources(path))
     try:
         report = _graded(curriculum, exercise, path, options, on_event, pool)
     except GraderFaultError as fault:
         report = Report(exercise.id, Outcome.GRADER_FAULT, message=fault.message, path=str(path))
     try:
         with Progress(workspace.progress_path) as progress:
-            progress.record(report)
+            sources, unkept = keeping.graded(before, keeping.snapshot(curriculum.sources(path)), report.file_hash)
+            number = progress.record(report, sources, unkept=unkept)
+            return Checked(exercise, report, unkept=progress.unkept(number))
     except ProgressError as error:
         # The verdict is worth more than its record: it must still reach the learner.
         return Checked(exercise, report, error)
-    return Checked(exercise, report)
 
 
 def _graded(

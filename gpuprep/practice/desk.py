@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gpuprep import curriculum, workspace
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import UsageError, WorkspaceError
+from gpuprep.errors import CurriculumError, UsageError
 from gpuprep.exercise import Exercise
 from gpuprep.practice.standing import Overview, overview
 from gpuprep.progress import Progress
@@ -30,7 +30,7 @@ class Desk:
     def overview(self) -> Overview:
         """Where the learner stands."""
         with self.progress() as progress:
-            return overview(self.curriculum, progress, self.workspace.plan)
+            return overview(self.curriculum, progress, self.workspace.plan, started=self.workspace.plan_started)
 
     def exercise(self, query: str | None) -> Exercise:
         """The exercise that a person means; without a query, the current one.
@@ -44,7 +44,12 @@ class Desk:
             return self.curriculum.find(query)
         current = self.overview().current
         if current is None:
-            raise UsageError("every exercise is passed, so none is the current one", next_step="gpuprep list")
+            which = (
+                f"every exercise of plan {self.workspace.plan} that is here"
+                if self.workspace.plan
+                else "every exercise"
+            )
+            raise UsageError(f"{which} is passed, so none is the current one", next_step="gpuprep list")
         return current.exercise
 
     def exercises(self, queries: list[str] | None) -> list[Exercise]:
@@ -70,19 +75,22 @@ def open_desk() -> Desk:
         WorkspaceError: there is no workspace here.
         CurriculumError: its curriculum can't be read.
     """
-    found = workspace.find()
-    return Desk(found, curriculum.load(found.curriculum_root))
+    return desk_at(Path.cwd())
 
 
-def curriculum_for(target: Path, root: Path | None) -> Curriculum:
-    """The curriculum to make or update a workspace from: the one that is named, else the workspace's own."""
-    if root is None:
-        try:
-            found = workspace.find(target)
-        except WorkspaceError:
-            found = None
-        if found is not None and found.root == target.absolute():
-            root = found.curriculum_root
+def desk_at(folder: Path) -> Desk:
+    """The workspace that `folder` lies in, with its curriculum. Raises what `open_desk` raises."""
+    found = workspace.find(folder)
+    return Desk(found, _curriculum_of(found))
+
+
+def _curriculum_of(found: Workspace) -> Curriculum:
+    root, source = found.curriculum_root, found.source
+    if root and source and source.is_copied and not (root / curriculum.FILE_NAME).is_file():
+        raise CurriculumError(
+            f"the curriculum that was taken from {source.shown} is not in {root} any more",
+            next_step=f"gpuprep init {found.display(found.root)}",
+        )
     return curriculum.load(root)
 
 

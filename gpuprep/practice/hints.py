@@ -1,4 +1,4 @@
-"""The ladder of hints: from a nudge to an outline, one more each time."""
+"""The ladder of hints: from a nudge to an outline, one more each time, and first the one that answers a failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HintShown:
     total: int
     text: str
     chosen_for: str | None = None
-    """The diagnosis of the last attempt, where this hint answers it."""
+    """The diagnosis of the last attempt, where this hint answers it and was chosen for that."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.total:
@@ -35,12 +35,15 @@ class HintShown:
 
 
 def next_hint(exercise: Exercise, progress: Progress, *, diagnosis_id: str | None = None) -> HintShown:
-    """The next step of the ladder; at its end, the last step again. What was shown is recorded.
+    """The hint to show now. What was shown is recorded.
+
+    First those that answer what the last check found, each once a check; then the ladder, one step each time and
+    without what was shown before; at its end, the last step again.
 
     Args:
         exercise: holds the hints.
-        progress: remembers how far the ladder was climbed.
-        diagnosis_id: what the last check found, so that a hint which answers it can say so.
+        progress: remembers which were shown, and after which check.
+        diagnosis_id: what the last check found.
 
     Raises:
         CurriculumError: the exercise has no hints.
@@ -49,6 +52,10 @@ def next_hint(exercise: Exercise, progress: Progress, *, diagnosis_id: str | Non
     total = len(exercise.hints)
     if not total:
         raise CurriculumError(f"{exercise.id} has no hints", next_step=f"gpuprep open {exercise.id}")
-    index = progress.show_hint(exercise.id, total)
-    hint = exercise.hints[index]
-    return HintShown(exercise, index, total, hint.text, diagnosis_id if diagnosis_id in hint.diagnoses else None)
+    answering = [place for place, hint in enumerate(exercise.hints) if diagnosis_id in hint.diagnoses]
+    attempt = progress.last(exercise.id) if answering else None
+    index = progress.show_hint(
+        exercise.id, total, answering=answering, after_attempt=attempt.id if attempt is not None else 0
+    )
+    is_chosen = index in answering
+    return HintShown(exercise, index, total, exercise.hints[index].text, diagnosis_id if is_chosen else None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from gpuprep.exercise import Exercise
 from gpuprep.model import Outcome
+from gpuprep.practice.abilities import AbilityStanding, AreaStanding, abilities, areas
+from gpuprep.practice.plans import Schedule, schedule
 
 if TYPE_CHECKING:
     from gpuprep.curriculum import Curriculum
@@ -42,6 +45,11 @@ class Standing:
     def is_done(self) -> bool:
         """True when the exercise was passed, provisionally or not."""
         return self.outcome is not None and self.outcome.is_pass
+
+    @property
+    def is_provisional(self) -> bool:
+        """True when it was passed, and speed was not graded."""
+        return self.outcome is Outcome.PROVISIONAL
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Overview:
     plan: str | None
     coming: tuple[str, ...]
     """Ids that the plan names and the curriculum doesn't have yet."""
+    schedule: Schedule | None = None
+    """The plan and the calendar."""
+    areas: tuple[AreaStanding, ...] = ()
+    """The roadmap."""
+    checklist: tuple[AbilityStanding, ...] = ()
 
 
 def standings(curriculum: Curriculum, progress: Progress) -> tuple[Standing, ...]:
@@ -125,10 +138,26 @@ def current(standings: Sequence[Standing], curriculum: Curriculum, plan_id: str 
     return next((by_id[key] for key in order if key in by_id and not by_id[key].is_done), None)
 
 
-def overview(curriculum: Curriculum, progress: Progress, plan_id: str | None) -> Overview:
-    """Counts by module and topic, the current exercise, and what the plan still waits for."""
+def overview(
+    curriculum: Curriculum,
+    progress: Progress,
+    plan_id: str | None,
+    *,
+    started: date | None = None,
+    today: date | None = None,
+) -> Overview:
+    """Counts by module and topic, the current exercise, what is due, and what the plan still waits for.
+
+    Args:
+        curriculum: holds the exercises, the plan, the roadmap and the checklist.
+        progress: the record.
+        plan_id: None means curriculum order.
+        started: the day on which the plan was chosen.
+        today: the day that it is, by the machine's clock where None.
+    """
     items = standings(curriculum, progress)
-    have = {item.exercise.id for item in items}
+    by_id = {item.exercise.id: item for item in items}
+    today = today or datetime.now().astimezone().date()
     topics = dict.fromkeys(topic for item in items for topic in item.exercise.topics)
     planned = _planned(curriculum, plan_id) if plan_id is not None else ()
     return Overview(
@@ -141,7 +170,10 @@ def overview(curriculum: Curriculum, progress: Progress, plan_id: str | None) ->
         topics=tuple(_tally(topic, topic, (i for i in items if topic in i.exercise.topics)) for topic in topics),
         current=current(items, curriculum, plan_id),
         plan=plan_id,
-        coming=tuple(key for key in planned if key not in have),
+        coming=tuple(key for key in planned if key not in by_id),
+        schedule=schedule(curriculum.plan(plan_id), by_id, started=started, today=today) if plan_id else None,
+        areas=areas(curriculum.roadmap, by_id),
+        checklist=abilities(curriculum.checklist, by_id),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gpuprep.render.comparison_chart import add_charts
 from gpuprep.render.figures import milliseconds
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part
 
@@ -21,6 +22,7 @@ def bench_page(compared: Compared, *, width: int = WIDTH) -> Page:
         page.blank()
         page.line((comparison.case.name, "strong"), indent=INDENT)
         _table(page, comparison)
+    add_charts(page, compared)
     page.blank()
     page.prose(
         "×: how many times as long as the first. Timed in turn by the worker's own clock; nothing is judged here, "
@@ -71,10 +73,21 @@ def bench_document(compared: Compared) -> dict[str, Any]:
                 "bytes": comparison.traffic.bytes,
                 "flops": comparison.traffic.flops,
                 "share_of": "matmul" if comparison.is_compute_bound else "copy",
+                "ceilings": _ceilings(comparison),
                 "entries": [_entry(comparison, entry) for entry in comparison.entries],
             }
             for comparison in compared.comparisons
         ],
+    }
+
+
+def _ceilings(comparison: Comparison) -> dict[str, Any] | None:
+    ceilings = comparison.ceilings
+    if ceilings is None:
+        return None
+    return {
+        "copy_gb_per_s": ceilings.copy_gb_per_s,
+        "matmul_tflop_per_s": ceilings.matmul_tflop_per_s.get(comparison.traffic.dtype),
     }
 
 

@@ -93,14 +93,14 @@ def goal(target: Target) -> str:
     return f"at least {_value(target.figure, target.pass_at)} {_FIGURES[target.figure]}{gold}"
 
 
-def measured(figure: str, *values: float) -> str:
-    """`98.1% of this card's copy rate`; of two values, an interval."""
-    return f"{_value(figure, *values)} {_FIGURES[figure]}"
-
-
 def named(figure: str) -> str:
     """What a figure is, without its value: `of this card's copy rate`, `as fast as torch`."""
     return _FIGURES[figure].removeprefix("× ")
+
+
+def reading(figure: str, value: float) -> str:
+    """`98.1% of this card's copy rate`."""
+    return f"{_value(figure, value)} {_FIGURES[figure]}"
 
 
 def milliseconds(*times_ms: float) -> str:

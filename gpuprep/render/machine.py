@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.exercise import Exercise
 from gpuprep.model import Report
 from gpuprep.render.overview import goals
+from gpuprep.render.roadmap import ability_dict, area_dict, schedule_dict
 
 if TYPE_CHECKING:
     from gpuprep.errors import GpuprepError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         Overview,
         PoolStatus,
         ReproScript,
+        Schedule,
         SolutionShown,
         Standing,
         Tally,
@@ -87,6 +89,9 @@ def listing(command: str, overview: Overview) -> Document:
         topics=[_tally_dict(tally) for tally in overview.topics],
         exercises=[standing_dict(standing) for standing in overview.standings],
         coming=overview.coming,
+        schedule=schedule_dict(overview.schedule),
+        roadmap=[area_dict(area) for area in overview.areas],
+        checklist=[ability_dict(ability) for ability in overview.checklist],
     )
 
 
@@ -110,14 +115,15 @@ def standing_dict(standing: Standing) -> Document:
     }
 
 
-def next_exercise(current: Standing | None, path: Path | None) -> Document:
-    """The current exercise, or null where all are done."""
+def next_exercise(current: Standing | None, path: Path | None, schedule: Schedule | None = None) -> Document:
+    """The current exercise, or null where all are done; and the plan that the workspace follows."""
+    plan = schedule_dict(schedule)
     if current is None:
-        return document("next", current=None)
+        return document("next", current=None, schedule=plan)
     exercise = current.exercise
     targets = [asdict(target) for target in exercise.targets]
     more = {"summary": exercise.summary, "goals": goals(exercise), "targets": targets}
-    return document("next", current={**standing_dict(current), **more, "path": path})
+    return document("next", current={**standing_dict(current), **more, "path": path}, schedule=plan)
 
 
 def hint(shown: HintShown) -> Document:
@@ -177,6 +183,7 @@ def init(result: InitResult) -> Document:
         "init",
         workspace=workspace.root,
         curriculum=workspace.curriculum_root,
+        source=workspace.source.as_dict() if workspace.source else None,
         plan=workspace.plan,
         created=result.created,
         updated=result.updated,

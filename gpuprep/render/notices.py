@@ -36,11 +36,14 @@ def welcome_page(result: InitResult, curriculum: Curriculum, *, target: str = ""
         width: columns to lay out for.
     """
     page = Page(width)
-    is_new = bool(result.created) and not (result.kept or result.updated)
+    is_new = any(".vscode" not in path.parts for path in result.created) and not (result.kept or result.updated)
     greeting = f"Welcome to gpuprep: {curriculum.title}" if is_new else "The workspace is up to date."
     page.line((greeting, "strong"))
     page.blank()
     rows: list[list[Part]] = [[("workspace", "quiet"), (str(result.workspace.root), "code")]]
+    source = result.workspace.source
+    if source:
+        rows.append([("taken from", "quiet"), (source.shown, "code")])
     rows.append([("exercises", "quiet"), f"{len(curriculum.exercises)}, in exercises/<module>/ex_NN_name.py"])
     if result.workspace.plan:
         rows.append([("plan", "quiet"), curriculum.plan(result.workspace.plan).title])
@@ -49,6 +52,19 @@ def welcome_page(result: InitResult, curriculum: Curriculum, *, target: str = ""
     rows.append([("files", "quiet"), told or "nothing to change"])
     page.table(rows, "<<")
     page.blank()
+    if source and source.is_copied:
+        page.prose(
+            "Its graders run on this machine with your rights, as any program does: take curricula only from people "
+            "whom you trust.",
+            style="warning",
+        )
+        page.blank()
+    if any(path.parts[-2:] == (".vscode", "settings.json") for path in result.kept):
+        page.prose(
+            "`.vscode/settings.json` is yours, and stays as it is. For the test explorer it needs "
+            '`"python.testing.pytestEnabled": true`.'
+        )
+        page.blank()
     page.prose(
         "Each exercise is a file, in CUDA C with a `.cu` beside it: read the task at its top, write the code, check it."
     )
@@ -68,11 +84,13 @@ def hint_page(hint: HintShown, *, width: int = WIDTH) -> Page:
     exercise = hint.exercise
     page.line((f"{exercise.id} {exercise.title}  ", "strong"), f"hint {hint.index + 1} of {hint.total}")
     if hint.chosen_for:
-        page.line((f"answers what the last check found: {hint.chosen_for}", "quiet"), indent=INDENT)
+        found = hint.chosen_for.replace("_", " ")
+        page.line((f"chosen for what your last check found: {found}", "quiet"), indent=INDENT)
     page.blank()
     page.prose(hint.text)
     if hint.index + 1 < hint.total:
-        page.next_command(f"gpuprep hint {exercise.id}", "says more")
+        # After a hint that was picked out of turn the ladder goes on where it was, perhaps with a smaller one.
+        page.next_command(f"gpuprep hint {exercise.id}", "gives another" if hint.chosen_for else "says more")
     else:
         page.next_command(f"gpuprep check {exercise.id}", "this was the last hint")
     return page

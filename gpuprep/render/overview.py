@@ -10,10 +10,11 @@ from gpuprep.exercise import Exercise
 from gpuprep.render.figures import goal
 from gpuprep.render.layout import INDENT, WIDTH, Page, Part, counted
 from gpuprep.render.marks import mark
+from gpuprep.render.roadmap import place_in_plan, plan_line, skipped_in_plan, topic_page
 
 if TYPE_CHECKING:
     from gpuprep.curriculum import Curriculum
-    from gpuprep.render.views import Overview, Standing, Tally
+    from gpuprep.render.views import Overview, Schedule, Standing, Tally
 
 BAR_WIDTH = 20
 MAX_TITLE = 30
@@ -51,7 +52,12 @@ def list_page(curriculum: Curriculum, overview: Overview, *, width: int = WIDTH)
 
 
 def progress_page(overview: Overview, *, by_topic: bool = False, width: int = WIDTH) -> Page:
-    """How much is done: a bar for each module, or for each topic, then the sums and the current exercise."""
+    """How much is done: a bar for each module, then the sums, the plan and the current exercise.
+
+    By topic it is the roadmap, and where a curriculum has none, a bar for each of its topics.
+    """
+    if by_topic and overview.areas:
+        return topic_page(overview, width=width)
     page = Page(width)
     page.line((overview.overall.title, "strong"))
     page.blank()
@@ -74,13 +80,22 @@ def progress_page(overview: Overview, *, by_topic: bool = False, width: int = WI
     if overview.current:
         exercise = overview.current.exercise
         page.line(("current: ", "quiet"), f"{exercise.id} {exercise.title}", indent=INDENT)
+    if overview.schedule:
+        page.blank()
+        page.prose(plan_line(overview.schedule))
     _coming(page, overview)
     page.next_command(*_go_on(overview.current))
     return page
 
 
 def next_page(
-    current: Standing | None, path: Path | None, curriculum: Curriculum, *, display: Display, width: int = WIDTH
+    current: Standing | None,
+    path: Path | None,
+    curriculum: Curriculum,
+    *,
+    display: Display,
+    schedule: Schedule | None = None,
+    width: int = WIDTH,
 ) -> Page:
     """The current exercise: what it is, which file to write in, what is asked, how to check it.
 
@@ -89,9 +104,15 @@ def next_page(
         path: the file to write in.
         curriculum: what the exercise belongs to.
         display: writes a path.
+        schedule: the plan that the workspace follows.
         width: columns to lay out for.
     """
     page = Page(width)
+    if schedule is not None and (current is None or path is None):
+        page.line(("★ ", "gold"), (f"Every exercise of plan {schedule.id} that is here is passed.", "strong"))
+        page.prose("The curriculum may have more than the plan.")
+        page.next_command("gpuprep list")
+        return page
     if current is None or path is None:
         page.line(("★ ", "gold"), ("Every exercise is passed.", "strong"))
         page.prose("Gold targets, and speed where there was no GPU, are still there to be reached.")
@@ -109,6 +130,10 @@ def next_page(
     rows.append([("guide", "quiet"), (display(path.with_name("README.md")), "code")])
     rows += [[("goal" if place == 0 else "", "quiet"), text] for place, text in enumerate(goals(exercise))]
     rows.append([("hints", "quiet"), f"gpuprep hint {exercise.id}"])
+    if schedule is not None:
+        rows.append([("plan", "quiet"), place_in_plan(schedule)])
+        if skipped := skipped_in_plan(schedule):
+            rows.append([("", "quiet"), (f"skipped {skipped}", "quiet")])
     page.table(rows, "<<")
     page.next_command(f"gpuprep check {exercise.id}", "once the file is written")
     return page

@@ -58,6 +58,14 @@ def report_page(
     return page
 
 
+def case_page(result: CaseResult, *, display: Display = str, width: int = WIDTH) -> Page:
+    """One case that failed: what a report's page shows of the first of them."""
+    page = Page(width)
+    page.line((result.outcome.value, "bad"))
+    _failure(page, result, display)
+    return page
+
+
 def verdict(report: Report) -> str:
     """The word for an outcome, and what a person must not miss about it."""
     words = {

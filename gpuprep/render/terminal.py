@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gpuprep.render import links
 from gpuprep.render.layout import Page, clean
 from gpuprep.render.machine import dumps
 
@@ -28,8 +29,10 @@ _STYLES = {
 }
 
 _ASCII = {
-    "✓": "+", "★": "*", "◐": "~", "○": "o", "◌": "?", "✗": "x", "▸": ">", "█": "#", "░": ".", "·": "*", "×": "x",
+    "✓": "+", "★": "*", "◐": "~", "○": "o", "◌": "?", "✗": "x", "▸": ">", "█": "#",
+    "▁": "_", "▂": ".", "▃": ":", "▄": "-", "▅": "=", "▆": "+", "▇": "%", "░": ".", "·": "*", "×": "x",
     "÷": "/", "–": "-", "—": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "→": "->", "⌈": "ceil(", "⌉": ")",
+    "┌": "+", "┐": "+", "└": "+", "┘": "+", "┤": "+", "┬": "+", "─": "-", "│": "|",
     "Σ": "sum ", "µ": "u", "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"',
 }  # fmt: skip
 """What stands for a character that the terminal's encoding lacks."""
@@ -40,21 +43,31 @@ _FALLBACK = "gpuprep-ascii"
 def show(page: Page, *, stderr: bool = False, gap: bool = False) -> None:
     """Write a page, below an empty line if there is to be a `gap`.
 
-    No colour and no control codes in pipes, under NO_COLOR and on dumb terminals.
+    No colour and no control codes in pipes and on dumb terminals; under NO_COLOR no colour. A terminal gets links.
     """
     stream = _stream(stderr)
+    has_links = links.are_understood(is_terminal=stream.isatty(), environment=os.environ)
     if gap:
         stream.write("\n")
     if not _has_colour(stream):
-        stream.write(page.text())
+        stream.write(_linked(page) if has_links else page.text())
         stream.flush()
         return
     from rich.console import Console
+    from rich.style import Style
     from rich.text import Text
+
+    def styled(part: str, style: str) -> Text:
+        text = Text(part, _STYLES.get(style, ""))
+        url = links.address(part.strip(), os.environ) if has_links else None
+        if url:
+            start = len(part) - len(part.lstrip())
+            text.stylize(Style(link=url), start, start + len(part.strip()))
+        return text
 
     console = Console(file=stream, highlight=False, markup=False, emoji=False)
     for line in page.lines:
-        text = Text.assemble(*((part, _STYLES.get(style, "")) for part, style in line))
+        text = Text.assemble(*(styled(part, style) for part, style in line))
         # soft_wrap: the terminal breaks long paths itself, so that they can be copied whole.
         console.print(text, soft_wrap=True)
 
@@ -117,6 +130,36 @@ def status(prefix: str) -> Iterator[Callable[[str], None]]:
         yield update
 
 
+@contextmanager
+def full_screen() -> Iterator[Callable[[Callable[[int, int], Page]], None]]:
+    """The whole of stdout's terminal, until the context is left: then what was there before is there again.
+
+    Yields:
+        What shows a page, made by a function of the columns and rows that there are at that moment.
+    """
+    from rich.console import Console
+    from rich.live import Live
+    from rich.screen import Screen
+    from rich.text import Text
+
+    stream = _stream(stderr=False)
+    has_colour = _has_colour(stream)
+    console = Console(file=stream, highlight=False, markup=False, emoji=False, force_terminal=True)
+    live = Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+
+    def draw(build: Callable[[int, int], Page]) -> None:
+        page = build(console.size.width, console.size.height)
+        text = Text(no_wrap=True, overflow="crop", end="")
+        for place, line in enumerate(page.lines):
+            text.append("\n" if place else "")
+            for part, style in line:
+                text.append(part, _STYLES.get(style, "") if has_colour else "")
+        live.update(Screen(text), refresh=True)
+
+    with live:
+        yield draw
+
+
 def _stream(stderr: bool) -> TextIO:
     """The stream, able to write any text: what its encoding lacks becomes ASCII."""
     stream = sys.stderr if stderr else sys.stdout
@@ -141,6 +184,12 @@ def _to_ascii(error: UnicodeError) -> tuple[str, int]:
         replaced.append("^" + plain if is_raised and not was_raised else _ASCII.get(character) or plain or "?")
         was_raised = is_raised
     return "".join(replaced), error.end
+
+
+def _linked(page: Page) -> str:
+    """The page without styles, its paths as links."""
+    rows = ("".join(links.linked(text, os.environ) for text, _ in line).rstrip() for line in page.lines)
+    return "".join(f"{row}\n" for row in rows)
 
 
 def _is_terminal(stream: TextIO) -> bool:

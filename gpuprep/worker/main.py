@@ -12,6 +12,8 @@ import sys
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from gpuprep.confinement.permits import Level
+
 if TYPE_CHECKING:
     from gpuprep.worker.running import Runner
     from gpuprep.worker.witness import Witness
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG = 1
 
 
-def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> None:
+def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int, level: str = Level.NONE) -> None:
     """Serve requests until the channel closes.
 
     Args:
@@ -28,6 +30,7 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
         device: `cpu` (Triton kernels run in the interpreter), `cuda`, or `witness` (which runs recipes, and no file).
         parent: process id of the trusted side; the worker dies with it.
         stacks: a file that the Python stack is written to at a crash, and at a SIGUSR1.
+        level: how it is confined by now.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -43,7 +46,8 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int) -> 
     channel = Channel(end, bytes.fromhex(nonce))
     try:
         runner = _runner(device)
-        channel.send({"ready": True, "versions": versions(), "counting": runner.can_count, "why": runner.why_not})
+        hello = {"versions": versions(), "counting": runner.can_count, "why": runner.why_not, "confined": str(level)}
+        channel.send({"ready": True, **hello})
         while True:
             request = channel.receive()
             answer = runner.serve(request)

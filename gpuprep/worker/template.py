@@ -11,7 +11,8 @@
 The template never runs a learner's code, has one thread, and never initialises CUDA: else a fork could hang or break.
 The guardian is the worker's reaper. When the worker ends, or the lifeline closes because the trusted side has what it
 wanted or is no more, it kills the worker's process group, then whatever descends from it, and ends itself. So a check
-leaves nothing behind, and neither template nor trusted side is needed for that.
+leaves nothing behind, and neither template nor trusted side is needed for that. A worker that is to be confined is so
+before any of a learner's code is loaded; at the strongest level it has an init of its own, which the guardian kills.
 
 Worker, guardian and template belong to one user: a worker that wants to can kill the others. Its own check then ends
 as CRASHED; other checks have guardians of their own, and a dead template is only a slower start.
@@ -31,12 +32,15 @@ import socket
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from gpuprep.confinement import lockdown
+from gpuprep.confinement.permits import Confinement, Level
+from gpuprep.confinement.processes import Started, close_all_but, finish, start
 from gpuprep.worker import main as worker
 
 PRELOADED = {
@@ -141,7 +145,10 @@ class Request:
     output: int
     stacks: int
     folder: int
-    """The folder to run in."""
+    """The folder to run in, where it is not confined."""
+    confinement: Confinement | None
+    network: tuple[int, int] | None
+    """Descriptors of the namespaces that it shares with others."""
 
 
 def _answer(control: socket.socket) -> int:
@@ -156,7 +163,7 @@ def _answer(control: socket.socket) -> int:
             return 0
         sys.stdout.flush()
         sys.stderr.flush()
-        return os.fork() or _run(_guard, request)
+        return os.fork() or finish(partial(_guard, request))
     except OSError as error:
         _tell(request.lifeline, {"refused": f"no fork: {error}"})
         return 0
@@ -167,41 +174,60 @@ def _answer(control: socket.socket) -> int:
 
 def _parse(data: bytes, descriptors: list[int]) -> Request:
     fields = json.loads(data)
-    lifeline, channel, output, stacks, folder = descriptors
+    confinement = Confinement.from_dict(found) if (found := fields.pop("confinement")) else None
+    lifeline, channel, output, stacks, folder, *shared = descriptors
     # A copy, so that closing the object and closing the list are two things.
     end = socket.socket(fileno=os.dup(lifeline))
-    return Request(**fields, lifeline=end, channel=channel, output=output, stacks=stacks, folder=folder)
+    return Request(
+        **fields,
+        lifeline=end,
+        channel=channel,
+        output=output,
+        stacks=stacks,
+        folder=folder,
+        confinement=confinement,
+        network=(shared[0], shared[1]) if shared else None,
+    )
 
 
-def _run(step: Callable[[Request], None], request: Request) -> NoReturn:
-    """What a forked process does, and its end: it never returns into the template's loop."""
-    try:
-        step(request)
-    except BaseException:  # noqa: BLE001  nobody else is there to report it
-        traceback.print_exc()
-    finally:
-        os._exit(1)
+def guard_one(control: int) -> NoReturn:
+    """Be the guardian of one worker that is started cold: what it needs, it imports when it is confined.
+
+    Args:
+        control: an inherited socket with a request.
+    """
+    with socket.socket(fileno=control) as end:
+        data, descriptors, _, _ = socket.recv_fds(end, REQUEST_BYTES, 16, flags=socket.MSG_CMSG_CLOEXEC)
+    finish(partial(_guard, _parse(data, descriptors)))
 
 
 def _guard(request: Request) -> None:
     # A session of its own: a worker that kills its parent's process group ends its own check only.
-    os.setsid()
+    with contextlib.suppress(PermissionError):
+        # Started cold, it has one.
+        os.setsid()
     _become_reaper()
-    pid = os.fork() or _run(_become_worker, request)
     lifeline = request.lifeline
-    _close_all_but({lifeline.fileno()})
-    this = os.pidfd_open(os.getpid())
-    socket.send_fds(lifeline, [json.dumps({"born": [pid, os.getpid()]}).encode()], [this])
-    os.close(this)
-    _watch(lifeline, pid)
-    if end_children(but=set()):
+    with lockdown.private_folder(request.confinement) as folder:
+        try:
+            started = start(request.confinement, request.network, partial(_become_worker, request, folder))
+        except OSError as error:
+            _tell(lifeline, {"refused": f"no worker: {error.strerror or error}"})
+            return
+        close_all_but({lifeline.fileno(), *started.descriptors})
+        this = os.pidfd_open(os.getpid())
+        socket.send_fds(lifeline, [json.dumps({"born": [started.worker, os.getpid()]}).encode()], [this])
+        os.close(this)
+        _watch(lifeline, started)
+        is_clean = end_children(but=set())
+    if is_clean:
         _tell(lifeline, {"clean": True})
     os._exit(0)
 
 
-def _watch(lifeline: socket.socket, pid: int) -> None:
+def _watch(lifeline: socket.socket, started: Started) -> None:
     """Wait until the worker ends or nobody needs it any more; meanwhile do what the trusted side asks for."""
-    ended = os.pidfd_open(pid)
+    ended = os.pidfd_open(started.pid)
     events = select.poll()
     for descriptor in (ended, lifeline.fileno()):
         events.register(descriptor, select.POLLIN)
@@ -213,35 +239,40 @@ def _watch(lifeline: socket.socket, pid: int) -> None:
         if not data:
             break
         if json.loads(data)["do"] == "stack":
-            os.kill(pid, signal.SIGUSR1)
+            started.interrupt(signal.SIGUSR1)
         else:
-            _kill_group(pid)
-    _kill_group(pid)
+            _kill_group(started.pid)
+    _kill_group(started.pid)
     # Left a zombie for now: its group's id can't be another's meanwhile.
-    result = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    assert result is not None  # noqa: S101  WNOHANG was not asked for
-    has_exited = result.si_code == os.CLD_EXITED
-    _tell(lifeline, {"ended": result.si_status if has_exited else -result.si_status})
+    os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    _tell(lifeline, {"ended": started.exit_code()})
 
 
-def _become_worker(request: Request) -> None:
-    guardian = os.getppid()
+def _become_worker(request: Request, folder: str) -> None:
+    parent = os.getppid()
     os.setsid()
     os.dup2(request.output, sys.stdout.fileno())
     os.dup2(request.output, sys.stderr.fileno())
-    os.fchdir(request.folder)
+    confinement = request.confinement
+    if confinement is None:
+        os.fchdir(request.folder)
     os.environ.clear()
     os.environ.update(request.environment)
     # Found out anew, from this environment.
     tempfile.tempdir = None
-    _close_all_but({request.channel, request.stacks})
+    # That of a folder outside would lead there.
+    close_all_but({request.channel, request.stacks})
+    if confinement is not None:
+        lockdown.confine(confinement, folder)
+        lockdown.settle(confinement, folder, os.environ)
     if random := sys.modules.get("numpy.random"):
         # Python's own generator does this by itself.
         random.seed()
     if request.is_early:
         # In a fork the first call copies the pages that it touches: a fifth of a quick check's time.
         _rehearse()
-    worker.main(request.channel, request.nonce, request.device, guardian, request.stacks)
+    level = confinement.level if confinement is not None else Level.NONE
+    worker.main(request.channel, request.nonce, request.device, parent, request.stacks, level)
 
 
 def end_children(but: set[int]) -> bool:
@@ -291,13 +322,6 @@ def _tell(lifeline: socket.socket, message: dict[str, Any]) -> None:
     # The trusted side may be gone.
     with contextlib.suppress(OSError):
         lifeline.send(json.dumps(message).encode())
-
-
-def _close_all_but(kept: set[int]) -> None:
-    for descriptor in {int(path.name) for path in Path("/proc/self/fd").iterdir()} - kept - {0, 1, 2}:
-        # The listing's own is closed by now.
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
 
 
 def _become_reaper() -> None:

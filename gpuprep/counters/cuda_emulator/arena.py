@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from gpuprep.channel import memory_file
 from gpuprep.counters.extents import Extent
 
 Bytes = npt.NDArray[np.uint8]
@@ -27,7 +28,7 @@ class SharedFile:
     """An anonymous file, mapped; it only grows."""
 
     def __init__(self) -> None:
-        self.descriptor = os.memfd_create("gpuprep-cuda", os.MFD_CLOEXEC)
+        self.descriptor = memory_file("gpuprep-cuda")
         self.n_bytes = 0
         self._map: mmap.mmap | None = None
         self.view: Bytes = np.zeros(0, dtype=np.uint8)

@@ -105,7 +105,9 @@ def build(source: str, *, options: Sequence[str] = (), name_expressions: Sequenc
     if not (folder / _LAYOUT).exists():
         _build_into(folder, source, macros, tuple(name_expressions))
     layout = json.loads((folder / _LAYOUT).read_text(encoding="utf-8"))
-    os.utime(folder)
+    with contextlib.suppress(PermissionError):
+        # Refused in a sandbox, whose cache goes with it.
+        os.utime(folder)
     return Program(folder / _PROGRAM, ProgramLayout.from_json(layout), path)
 
 

@@ -1,0 +1,106 @@
+"""What a rank sends, counted where torch dispatches it: kinds, bytes of a ring, forward and backward apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.distributed._functional_collectives as funcol
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from gpuprep.counters.torch_ops import HostOps
+
+WORLD = 4
+N = 64
+BYTES = 4 * N
+
+# Newer releases have other names for two collectives, which older ones don't know.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
+
+
+@pytest.fixture
+def group():
+    """Rank 1 of a group in which nothing is really sent."""
+    dist.init_process_group("fake", rank=1, world_size=WORLD, store=FakeStore())
+    yield
+    dist.destroy_process_group()
+
+
+def counted(call):
+    """What one call was seen to send, figures that are 0 left out."""
+    host_ops = HostOps()
+    with host_ops.recording():
+        call()
+    return {name: value for name, value in vars(host_ops.collectives).items() if value and not name.startswith("_")}
+
+
+@pytest.mark.parametrize(
+    ("call", "ring_bytes"),
+    {
+        "all-reduce": (lambda x: dist.all_reduce(x), 2 * BYTES * 3 // 4),
+        "all-gather": (lambda x: dist.all_gather_into_tensor(x.new_empty(WORLD * N), x), WORLD * BYTES * 3 // 4),
+        "all-gather in parts": (
+            lambda x: dist.all_gather([x.clone() for _ in range(WORLD)], x),
+            WORLD * BYTES * 3 // 4,
+        ),
+        "reduce-scatter": (lambda x: dist.reduce_scatter_tensor(x.new_empty(N // WORLD), x), BYTES * 3 // 4),
+        "functional": (lambda x: funcol.wait_tensor(funcol.all_reduce(x, "sum", dist.group.WORLD)), 2 * BYTES * 3 // 4),
+    }.values(),
+    ids=["all-reduce", "all-gather", "all-gather in parts", "reduce-scatter", "functional"],
+)
+@pytest.mark.usefixtures("group")
+def test_a_collective_is_counted_once_however_it_is_called(call, ring_bytes):
+    """With the bytes that a ring sends for it; what only waits for it, or wraps its result, sends nothing."""
+    assert counted(lambda: call(torch.ones(N))) == {"collectives": 1, "ring_bytes": ring_bytes}
+
+
+@pytest.mark.usefixtures("group")
+def test_barriers_are_free():
+    """They bring nothing from rank to rank."""
+    assert counted(dist.barrier) == {}
+
+
+@pytest.mark.usefixtures("group")
+def test_messages_have_figures_of_their_own():
+    """Whoever receives has not sent."""
+    x = torch.ones(N)
+    assert counted(lambda: dist.send(x, 2)) == {"messages": 1, "sent_bytes": BYTES}
+    assert counted(lambda: dist.recv(x, 0)) == {}
+
+
+@pytest.mark.usefixtures("group")
+def test_the_backward_pass_is_counted_apart():
+    """Where the autograd engine calls it."""
+
+    class Spread(torch.autograd.Function):
+        @staticmethod
+        def forward(_ctx, x):
+            return x
+
+        @staticmethod
+        def backward(_ctx, grad):
+            grad = grad.clone()
+            dist.all_reduce(grad)
+            return grad
+
+    x = torch.ones(N, requires_grad=True)
+    assert counted(lambda: Spread.apply(x).sum().backward()) == {
+        "collectives_backward": 1,
+        "ring_bytes_backward": 2 * BYTES * 3 // 4,
+    }
+
+
+@pytest.mark.usefixtures("group")
+def test_operations_of_a_dtensor_are_named_as_such():
+    """It communicates by itself, so that what is done with one is no arithmetic of a learner's."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+
+    mesh = init_device_mesh("cpu", (WORLD,))
+    x = DTensor.from_local(torch.ones(3, N), mesh, [Replicate()], run_check=False)
+    weight = DTensor.from_local(torch.ones(N, 2), mesh, [Shard(1)], run_check=False)
+    host_ops = HostOps()
+    with host_ops.recording():
+        x @ weight
+
+    assert "DTensor.mm.default" in [op.name for op in host_ops.ops]
