@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.wrong import expected_outcomes, staged, wrong_files
@@ -14,9 +16,23 @@ from gpuprep.grading.session import check
 
 CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 FILES = [(exercise.id, path) for exercise in CURRICULUM.exercises for path in wrong_files(CURRICULUM, exercise)]
+ALWAYS = 8
+"""Files of an exercise that every run tries, the same ones each time; the others are for `make soak`, and `make check`
+tries them all."""
 
 
-@pytest.mark.parametrize(("exercise_id", "path"), FILES, ids=[f"{path.parent.name}/{path.stem}" for _, path in FILES])
+def _tried() -> list[ParameterSet]:
+    """All files, those beyond the first few of an exercise marked as soak; in the order of a hash, not of names."""
+    params = []
+    for exercise in CURRICULUM.exercises:
+        files = sorted(wrong_files(CURRICULUM, exercise), key=lambda path: hashlib.sha256(path.stem.encode()).digest())
+        for place, path in enumerate(files):
+            marks = [pytest.mark.soak] if place >= ALWAYS else []
+            params.append(pytest.param(exercise.id, path, id=f"{path.parent.name}/{path.stem}", marks=marks))
+    return params
+
+
+@pytest.mark.parametrize(("exercise_id", "path"), _tried())
 def test_wrong_solution_gets_its_outcome(
     curriculum: Curriculum, warm_pool: WarmPool, exercise_id: str, path: Path
 ) -> None:
