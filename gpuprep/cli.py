@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from gpuprep import __version__, cli_dev, cli_history, cli_init, cli_report, cli_watch
+from gpuprep import __version__, cli_dev, cli_grade, cli_history, cli_init, cli_profile, cli_report, cli_watch
 from gpuprep.cli_exercise import OneExercise, complete
 from gpuprep.cli_typer import QuickCommand, QuickGroup
 from gpuprep.errors import GpuprepError, UsageError, WorkspaceError
@@ -16,7 +16,8 @@ from gpuprep.errors import GpuprepError, UsageError, WorkspaceError
 if TYPE_CHECKING:
     from gpuprep.practice.desk import Desk
 
-PRACTISE, STANDING, SET_UP, AUTHORS = "Practise", "Where you stand", "Set up", "For curriculum authors"
+PRACTISE, STANDING, SET_UP = "Practise", "Where you stand", "Set up"
+CLASSES, AUTHORS = "For instructors", "For curriculum authors"
 
 _HELP = """A gym for GPU and inference engineering: write the kernel, and learn whether it is right,
 how much work it does, and how close it runs to what your card can do.
@@ -163,9 +164,10 @@ def bench(
     from gpuprep.cli_check import bench_each
 
     csv_path, plot_path = (Path(path) if path else None for path in (csv, plot))
-    bench_each(
-        queries, is_reference=reference, csv_path=csv_path, plot_path=plot_path, is_sweep=sweep, as_json=as_json
-    )
+    bench_each(queries, is_reference=reference, csv_path=csv_path, plot_path=plot_path, is_sweep=sweep, as_json=as_json)
+
+
+app.command(cls=QuickCommand, rich_help_panel=PRACTISE)(cli_profile.profile)
 
 
 @app.command("list", cls=QuickCommand, rich_help_panel=STANDING)
@@ -315,6 +317,9 @@ def pool(
         pool_client.stop()
     running = pool_client.status()
     terminal.answer(pool_page(running), machine.pool(running), as_json=as_json)
+
+
+app.command(cls=QuickCommand, rich_help_panel=CLASSES)(cli_grade.grade)
 
 
 def main() -> NoReturn:

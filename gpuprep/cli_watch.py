@@ -11,21 +11,25 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gpuprep.cli_dev import AsJson
+from gpuprep.cli_exercise import OneExercise
 from gpuprep.errors import UsageError
 
 if TYPE_CHECKING:
     from gpuprep.practice.background_checks import BackgroundChecks
     from gpuprep.practice.desk import Desk
+    from gpuprep.practice.keyboard import Keys
     from gpuprep.practice.saves import FolderWatch
-    from gpuprep.practice.watched import Action, Bench, Check, Prepare, View
+    from gpuprep.practice.watched import Action, Bench, Quit
     from gpuprep.practice.watching import Watch
     from gpuprep.render.layout import Page
 
@@ -33,22 +37,18 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """What shells report for a process that Ctrl-C ended."""
-REDRAW_S = 0.1
-"""How often the course of a check is shown anew: drawing takes time that the check could use."""
+REDRAW_S = 0.15
+"""How long the course of a check may be ahead of what is shown: drawing takes time that the check could use, and most
+checks are over by then."""
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def is_possible() -> bool:
     """True where somebody sits at a terminal that can show a screen."""
-    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
-def watch(
-    query: Annotated[
-        str | None, typer.Argument(metavar="[EX]", help="Where to begin; the current exercise if left out.")
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
+def watch(query: OneExercise = None, as_json: AsJson = False) -> None:
     """Check the current exercise whenever you save it; keys give hints, the list, and the next one.
 
     With `--json` there are no keys: a line with one JSON document for each check, until it is interrupted.
@@ -77,8 +77,12 @@ class _Session:
         self._checks: BackgroundChecks | None = None
         self._saves: FolderWatch | None = None
         self._keyboard: int | None = None
+        self._pending: deque[Any] = deque()
         self._drawn: tuple[Any, ...] = ()
-        self._drawn_s = 0.0
+        self._behind_s: float | None = None
+        """Since when the screen shows something else than there is to show."""
+        self._is_urgent = False
+        """Somebody has pressed a key, and looks."""
         self.ending: int | None = None
         """The signal that asked for the end."""
 
@@ -99,8 +103,14 @@ class _Session:
         with self._at_work():
             while True:
                 self._drawn = ()
-                with single_keys(self._keyboard), terminal.full_screen() as draw:
-                    left = self._run(partial(self._show, draw))
+                try:
+                    with single_keys(self._keyboard), terminal.full_screen() as draw:
+                        left = self._run(partial(self._show, draw))
+                except (OSError, termios.error):
+                    # Nothing can be put right on a terminal that is gone.
+                    if not _is_gone(self._keyboard):
+                        raise
+                    self.ending, left = signal.SIGHUP, Quit(is_interrupted=True)
                 if isinstance(left, Bench):
                     self._bench(left)
                 elif isinstance(left, Quit):
@@ -160,39 +170,45 @@ class _Session:
         """
         from gpuprep.practice.background_checks import Finished
         from gpuprep.practice.keyboard import Keys
-        from gpuprep.practice.watched import Bench, Pressed, Quit
+        from gpuprep.practice.watched import Pressed, Quit
 
         keys = Keys()
         while True:
-            show()
-            events = self._wait(keys)
-            if self.ending is not None:
-                return Quit(is_interrupted=True)
-            now_s = time.monotonic()
-            actions: list[Action] = []
-            for event in events:
+            # Those that came together with one that ended an earlier run are still here.
+            while self._pending:
+                event = self._pending.popleft()
                 if event == Pressed("ctrl-z"):
                     return None
                 if event == Pressed("ctrl-l"):
                     self._drawn = ()
-                actions += self._watch.handle(event, now_s)
+                self._is_urgent |= isinstance(event, Pressed)
+                left = self._act(self._watch.handle(event, time.monotonic()))
                 if on_finished and isinstance(event, Finished):
                     on_finished(event.checked)
-            for action in (*actions, *self._watch.look(now_s)):
-                if isinstance(action, Bench | Quit):
-                    return action
-                self._do(action)
+                if left is not None:
+                    return left
+            self._act(self._watch.look(time.monotonic()))
+            show()
+            self._pending += self._wait(keys)
+            if self.ending is not None:
+                return Quit(is_interrupted=True)
 
-    def _do(self, action: Check | Prepare) -> None:
-        from gpuprep.practice.watched import Check
+    def _act(self, actions: Sequence[Action]) -> Bench | Quit | None:
+        """Do what is to be done, but for what ends the run."""
+        from gpuprep.practice.watched import Check, Prepare
 
         assert self._checks is not None  # noqa: S101  at work
-        if isinstance(action, Check):
-            self._checks.start(action.exercise)
-        else:
-            self._checks.prepare()
+        left = None
+        for action in actions:
+            if isinstance(action, Check):
+                self._checks.start(action.exercise)
+            elif isinstance(action, Prepare):
+                self._checks.prepare()
+            else:
+                left = left or action
+        return left
 
-    def _wait(self, keys: Any) -> Sequence[Any]:
+    def _wait(self, keys: Keys) -> Sequence[Any]:
         """What has happened: at once where something has, else after a while, to look at the file again."""
         from gpuprep.practice.keyboard import ESCAPE_S
         from gpuprep.practice.watched import Pressed
@@ -225,8 +241,8 @@ class _Session:
         waits = [POLL_S if self._why_polling else HEARTBEAT_S]
         if (due_s := self._watch.due_s) is not None:
             waits.append(due_s - now_s)
-        if self._is_behind(self._watch.view()):
-            waits.append(self._drawn_s + REDRAW_S - now_s)
+        if self._behind_s is not None:
+            waits.append(self._behind_s + REDRAW_S - now_s)
         # Up, or it would be looked at just before it is due, again and again.
         return max(0.0, min(waits) * 1000 + 1)
 
@@ -240,10 +256,12 @@ class _Session:
         from gpuprep.render.watching import Setting, watch_screen
 
         view = self._watch.view()
+        shown = (view, _terminal_size(), self._watch.scroll, self._why_polling)
+        if shown == self._drawn:
+            return
         now_s = time.monotonic()
-        size = _terminal_size()
-        is_course_only = self._drawn and self._drawn[1:] == (size, self._watch.scroll, self._why_polling)
-        if is_course_only and (not self._is_behind(view) or (view.busy and now_s < self._drawn_s + REDRAW_S)):
+        self._behind_s = self._behind_s or now_s
+        if self._drawn and view.busy and not self._is_urgent and now_s < self._behind_s + REDRAW_S:
             return
         setting = Setting(self._desk.curriculum, self._desk.workspace.display, self._why_polling)
 
@@ -253,17 +271,15 @@ class _Session:
             return screen.page
 
         draw(build)
-        self._drawn, self._drawn_s = (view, size, self._watch.scroll, self._why_polling), now_s
-
-    def _is_behind(self, view: View) -> bool:
-        return self._keyboard is not None and (not self._drawn or self._drawn[0] != view)
+        self._drawn = (*shown[:2], self._watch.scroll, self._why_polling)
+        self._behind_s, self._is_urgent = None, False
 
     def _bench(self, bench: Bench) -> None:
         """Hand the terminal to `gpuprep bench`. Ctrl-C is meant for it then, and not for the watch."""
         from gpuprep.practice.keyboard import single_keys
         from gpuprep.render import terminal
 
-        subprocess.run([sys.executable, "-m", "gpuprep", "bench", bench.exercise.id], check=False)
+        subprocess.run([sys.executable, "-P", "-m", "gpuprep", "bench", bench.exercise.id], check=False)
         if self.ending == signal.SIGINT:
             self.ending = None
         terminal.notice("press a key to go back to the watch")
@@ -286,6 +302,14 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 4096)
     except OSError:
         return b""
+
+
+def _is_gone(terminal: int) -> bool:
+    try:
+        termios.tcgetattr(terminal)
+    except termios.error:
+        return True
+    return False
 
 
 def _terminal_size() -> tuple[int, int]:

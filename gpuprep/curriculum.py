@@ -293,7 +293,7 @@ def _exercise(value: Value, module_id: str, earlier: dict[str, Exercise]) -> Exe
         summary=fields["summary"].text(),
         minutes=minutes,
         hints=hints,
-        targets=_targets(fields["targets"]) if "targets" in fields else (),
+        targets=targets_of(fields["targets"]) if "targets" in fields else (),
         needs=_needs(fields["needs"], earlier) if "needs" in fields else (),
         topics=fields["topics"].texts() if "topics" in fields else (),
     )
@@ -306,8 +306,12 @@ def _hint(value: Value) -> Hint:
     return Hint(fields["text"].text(), fields["for"].texts() if "for" in fields else ())
 
 
-def _targets(value: Value) -> tuple[Target, ...]:
-    """Targets by figure, or by operation and then by figure."""
+def targets_of(value: Value) -> tuple[Target, ...]:
+    """Targets by figure, or by operation and then by figure.
+
+    Raises:
+        CurriculumError: a figure or a key is unknown, or a value makes no sense.
+    """
     entries = value.entries()
     operations = [key for key, content in entries if _is_operation(key, content)]
     if not operations:

@@ -67,6 +67,12 @@ class Value:
             raise self.fault(f"want a plain number, have {value}")
         return number
 
+    def scalar(self) -> str:
+        """What stands there, as it is written, where that is neither a list nor a mapping: a date, for one."""
+        if not isinstance(self.node, yaml.ScalarNode):
+            raise self._wrong_kind("one value")
+        return str(self.node.value)
+
     @property
     def is_text(self) -> bool:
         """True where `text` would find a string."""

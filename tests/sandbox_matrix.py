@@ -72,7 +72,8 @@ class World:
         for path in sorted(path for place in looked_at for path in place.rglob("*")):
             if path.is_file():
                 status = path.stat()
-                state[str(path)] = (oct(status.st_mode), status.st_mtime_ns, status.st_nlink, path.read_bytes())
+                text = path.read_bytes() if os.access(path, os.R_OK) else b""
+                state[str(path)] = (oct(status.st_mode), status.st_mtime_ns, status.st_nlink, text)
         for path in map(Path, self.targets["droppings"]):
             state[str(path)] = path.exists()
         return {**state, "victim": self._victim()}
@@ -140,10 +141,14 @@ def world() -> Iterator[World]:
         stack.callback(lambda: [Path(path).unlink(missing_ok=True) for path in droppings])
         targets = {
             **{name: str(path) for name, path in paths.items()},
-            **{"victim": victim.pid, "address": address, "droppings": droppings, "segment": SEGMENT},
+            "victim": victim.pid,
+            "address": address,
+            "droppings": droppings,
+            "segment": SEGMENT,
             "port": servers["server"].getsockname()[1],
             "datagram_port": servers["datagram server"].getsockname()[1],
-            **{"service": str(folder / "service"), "abstract": folder.name},
+            "service": str(folder / "service"),
+            "abstract": folder.name,
         }
         made = World(folder, victim, servers, targets, [mark])
         made.before = made.state()
@@ -197,7 +202,7 @@ def harm_of(exploit: Path, level: Level, pool: WarmPool | None) -> list[str]:
         cell = Cell(level, curricula.load(CHECKOUT).exercise("ex_01"), curriculum, path)
         said = _said(cell, path, json.dumps(around.targets), pool, around.folder / "scratch")
         found = around.harm(said)
-        return found + _left_over(around.folder)
+        return found + _left_over()
 
 
 def _said(cell: Cell, path: Path, targets: str, pool: WarmPool | None, scratch: Path) -> str:
@@ -221,9 +226,8 @@ def _said(cell: Cell, path: Path, targets: str, pool: WarmPool | None, scratch: 
             os.environ["TMPDIR"] = before
 
 
-def _left_over(folder: Path) -> list[str]:
+def _left_over() -> list[str]:
     """A worker's own folder that is still there, seconds after the worker."""
-    del folder
     places = Path(tempfile.gettempdir())
     deadline = time.monotonic() + CLEAR_AWAY_S
     while found := [path.name for path in places.glob("gpuprep-worker-*") if path.stat().st_ctime > _STARTED]:

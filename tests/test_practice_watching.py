@@ -399,6 +399,12 @@ def test_bench_needs_a_card_and_no_check_that_runs(desk: Desk) -> None:
     player.finish()
     player.press("b")
     assert player.others == [Bench(desk.curriculum.exercise(FIRST))]
+    player.save("b", settles=False)
+    player.now_s += SETTLE_S
+    player.press("b")
+    assert player.checks == [FIRST]
+    player.wait()
+    assert player.checks == [FIRST, FIRST]
 
 
 def test_quitting(player: Player) -> None:

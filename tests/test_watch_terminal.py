@@ -10,6 +10,7 @@ import shutil
 import signal
 import statistics
 import subprocess
+import sys
 import termios
 import time
 from pathlib import Path
@@ -31,6 +32,14 @@ WRONG = CHECKOUT / "tests" / "wrong"
 PASSED = "PASSED|PROVISIONAL"
 NEEDS_GXX = pytest.mark.skipif(shutil.which("g++") is None, reason="the CUDA emulator needs g++")
 MEDIAN_LIMIT_S, P95_LIMIT_S = 0.3, 0.5
+WITH_A_CARD = """
+import sys
+from gpuprep.grading import card
+card.card_is_likely = lambda: True
+sys.argv = ["gpuprep", "watch"]
+from gpuprep.cli import main
+main()
+"""
 LOOPS = "from pathlib import Path\nPath({mark!r}).touch()\nwhile True:\n    pass\n"
 
 
@@ -102,7 +111,7 @@ def test_vector_add_from_a_failure_to_the_next_exercise(gym: Path, curriculum: C
         shown = terminal.wait("waiting for a save")
         assert "ex_01 Vector add  not tried" in shown
         assert "solution" not in shown
-        assert "next:" not in shown
+        assert "n next" not in shown
         save_by_renaming(path, (WRONG / "ex_01_vector_add" / "drops_the_tail.py").read_text(encoding="utf-8"))
         shown = terminal.wait("attempt 1, ")
         assert "ex_01 Vector add  WRONG_VALUES" in shown
@@ -116,7 +125,7 @@ def test_vector_add_from_a_failure_to_the_next_exercise(gym: Path, curriculum: C
         assert re.search(rf"ex_01 Vector add  ({PASSED})", shown)
         assert "hint 2" not in shown
         assert "1 of " in shown.splitlines()[0]
-        assert "n next: ex_02" in shown
+        assert "n next ex_02" in shown
         terminal.press("n")
         shown = terminal.wait("ex_02 Reduction  not tried")
         assert "attempt" not in shown
@@ -144,7 +153,7 @@ def test_cuda_exercise_from_a_failure_to_the_next_exercise(gym: Path, curriculum
         terminal.wait("last check found")
         save_by_renaming(path.with_suffix(".cu"), reference_of(curriculum, "ex_15", ".cu"))
         shown = terminal.wait(rf"ex_15 Vectorised add, warp reduce  ({PASSED})")
-        assert "n next: ex_16" in shown
+        assert "n next ex_16" in shown
         terminal.press("n")
         terminal.wait("ex_16 Coalesced transpose  not tried")
         assert terminal.leave() == 0
@@ -227,7 +236,7 @@ def test_ctrl_z_gives_the_terminal_back_to_the_shell_for_a_while(gym: Path) -> N
     """It stops like any program, and comes back where it was; what was saved meanwhile is checked then."""
     terminal = WatchTerminal(["bash", "--norc", "-i"], gym, environment={"PS1": "shell> "})
     try:
-        terminal.wait("shell> ")
+        terminal.wait("shell>")
         terminal.press("gpuprep watch\n")
         terminal.wait("waiting for a save")
         terminal.press("\x1a")
@@ -244,6 +253,24 @@ def test_ctrl_z_gives_the_terminal_back_to_the_shell_for_a_while(gym: Path) -> N
         assert terminal.leave("exit\n") == 0
     finally:
         terminal.child.close(force=True)
+
+
+def test_keys_behind_ctrl_z_are_not_lost(gym: Path) -> None:
+    """Where no shell is there to stop for, it goes on with what was typed."""
+    with watching(gym) as terminal:
+        terminal.wait("waiting for a save")
+        terminal.press("\x1al")
+        terminal.wait("filter: ")
+        assert terminal.leave("\x03") == 130
+
+
+def test_terminal_that_is_gone_takes_the_watch_along(gym: Path) -> None:
+    """A window that is closed leaves no process behind."""
+    with watching(gym) as terminal:
+        terminal.wait("waiting for a save")
+        processes = grown(terminal)
+        terminal.child.ptyproc.fileobj.close()
+        assert are_gone(processes, within_s=30)
 
 
 def test_resized_terminal_is_drawn_anew(gym: Path) -> None:
@@ -283,6 +310,26 @@ def test_polling_says_so_and_finds_saves(gym: Path, curriculum: Curriculum) -> N
         save_by_renaming(file_of(gym, curriculum, "ex_01"), "no Python\n")
         terminal.wait("attempt 1, ")
         assert terminal.leave() == 0
+
+
+def test_bench_has_the_terminal_and_gives_it_back(gym: Path, curriculum: Curriculum) -> None:
+    """The command runs as if typed; here it finds no card after all, says so, and a key leads back."""
+    terminal = WatchTerminal([sys.executable, "-c", WITH_A_CARD], gym, environment={"CUDA_VISIBLE_DEVICES": ""})
+    try:
+        terminal.wait("waiting for a save")
+        assert "bench" not in terminal.text
+        save_in_place(file_of(gym, curriculum, "ex_01"), "no Python\n")
+        terminal.wait("b bench")
+        terminal.press("b")
+        shown = terminal.wait("press a key to go back to the watch")
+        assert "error: " in shown
+        n_screens = terminal.raw.count(b"\x1b[?1049h")
+        terminal.press(" ")
+        terminal.wait_for(lambda _: terminal.raw.count(b"\x1b[?1049h") > n_screens, "the screen again")
+        terminal.wait("b bench")
+        assert terminal.leave() == 0
+    finally:
+        terminal.child.close(force=True)
 
 
 def test_bare_command_in_a_workspace_watches(gym: Path) -> None:

@@ -16,6 +16,8 @@ import pyte
 LIMIT_S = 60.0
 """For anything to be shown. On a busy machine the first check waits for the pool's imports."""
 LOOK_S = 0.005
+QUIET_S = 0.05
+"""A screen that grows no more for so long is whole."""
 
 
 class WatchTerminal:
@@ -79,6 +81,11 @@ class WatchTerminal:
         while not is_there(self.text):
             assert time.monotonic() < deadline, f"{what!r} was not shown:\n{self.text}"
             assert self.take(LOOK_S), f"{what!r} was not shown before the end:\n{self.text}"
+        # The rest of the screen that it is the beginning of.
+        n_taken = -1
+        while len(self.raw) > n_taken:
+            n_taken = len(self.raw)
+            self.take(QUIET_S)
         return self.text
 
     def take(self, for_s: float) -> bool:

@@ -69,10 +69,10 @@ def become(uid: int, *, keeps: int | None = None) -> None:
 
 
 def _bound_capabilities(keeps: int | None) -> None:
-    for capability in range(_LAST_CAPABILITY + 1):
-        if capability != keeps:
-            # Past the last one that the kernel has, or not allowed to: then there are none to gain either.
-            with contextlib.suppress(RefusedError):
+    # Past the last one that the kernel has, or not allowed to: then there are none to gain either.
+    with contextlib.suppress(RefusedError):
+        for capability in range(_LAST_CAPABILITY + 1):
+            if capability != keeps:
                 kernel.prctl(_PR_CAPBSET_DROP, capability)
 
 

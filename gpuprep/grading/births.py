@@ -317,8 +317,9 @@ def environment(device: str) -> dict[str, str]:
     # One thread a worker: counts don't depend on it, and two checks at once don't fight over the cores.
     kept.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     if device != "cuda":
-        kept["TRITON_INTERPRET"] = "1"
         kept["CUDA_VISIBLE_DEVICES"] = ""
+    if device not in ("cuda", "compiler"):
+        kept["TRITON_INTERPRET"] = "1"
     return kept
 
 

@@ -86,14 +86,14 @@ def check(
     for file in curriculum.sources(path):
         linecache.checkcache(str(file))
     sources = read_sources(exercise, curriculum.sources(path))
-    cell = Cell(chosen_level(sandbox), exercise, curriculum, path)
+    level = chosen_level(sandbox)
     identity: dict[str, Any] = {
         "exercise_id": exercise.id,
         "path": str(path),
         "file_hash": hashlib.sha256(b"\0".join(sources.values())).hexdigest(),
         "exercise_hash": curriculum.exercise_hash(exercise),
         "versions": {"gpuprep": gpuprep.__version__},
-        "sandbox": str(cell.level),
+        "sandbox": str(level),
     }
     if are_unstarted(curriculum, exercise, sources):
         return Report(
@@ -101,7 +101,7 @@ def check(
         ).with_elapsed(time.monotonic() - started)
     asking = Asking(exercise, curriculum, path, timeout_s)
     told = on_event or (lambda _: None)
-    session = _Session(exercise, curriculum, path, device, asking, told, cell, pool, witnessed, world)
+    session = _Session(exercise, curriculum, path, device, asking, told, pool, witnessed, world, level)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
 
 
@@ -113,10 +113,10 @@ class _Session:
     device: str
     asking: Asking
     on_event: OnEvent
-    cell: Cell
     pool: WarmPool | None = None
     is_witnessed: bool = False
     world: int | None = None
+    level: Level = Level.NONE
     seed: int = field(default_factory=lambda: secrets.randbits(48))
     results: list[CaseResult] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -130,6 +130,11 @@ class _Session:
     timings: tuple[Timing, ...] = ()
     card: str = "cpu"
     output: str = ""
+
+    @property
+    def cell(self) -> Cell:
+        """How the workers are confined."""
+        return Cell(self.level, self.exercise, self.curriculum, self.path)
 
     def run(self) -> Graded:
         """Grade on the CPU, then, where nothing failed and there is a card, on the card."""

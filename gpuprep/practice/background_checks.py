@@ -156,6 +156,8 @@ class BackgroundChecks:
         self._tell(Told("starting"))
         if not self._is_ahead:
             self._call_ahead()
+        if self._is_closed:
+            return
         desk = self._desk
         try:
             checked = check_file(

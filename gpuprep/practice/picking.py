@@ -38,7 +38,8 @@ class Picking:
     def chosen(self) -> Standing | None:
         """None where nothing is left."""
         left = self.left
-        return left[self.place] if left else None
+        # A check that has ended meanwhile may have taken some out of the filter.
+        return left[min(self.place, len(left) - 1)] if left else None
 
     def press(self, key: str) -> Picking:
         """The list after a key: one that moves, one that changes the filter, or `esc`, which empties it."""

@@ -85,6 +85,9 @@ class Watch:
             case Pressed(key):
                 self._notice = ""
                 actions = self._press(key)
+                if actions:
+                    # The terminal is about to be somebody else's: nothing is started beside that.
+                    return actions
             case Touched(paths):
                 self._tell_of_others(paths)
             case Told(text):
@@ -171,11 +174,7 @@ class Watch:
         """The keys that do something, in the order in which they are shown."""
         if self._mode is Mode.LIST:
             return (Offer("type", "to filter"), Offer("↑↓", "choose"), Offer("enter", "go there"), Offer("esc", "back"))
-        offers = []
-        if self._mode is Mode.EXERCISE:
-            offers = self._exercise_offers()
-        if self._mode is not Mode.EXERCISE:
-            offers.append(Offer("esc", "back"))
+        offers = self._exercise_offers() if self._mode is Mode.EXERCISE else [Offer("esc", "back")]
         if self._waiting:
             offers.append(Offer("c", "check no more"))
         elif self._mode is not Mode.SOLUTION and not (self._round and not self._round.is_over):
@@ -187,10 +186,9 @@ class Watch:
         exercise, is_done = self._exercise, self._standing(self._exercise).is_done
         offers = []
         if following := self._following():
-            offers.append(Offer("n", f"next: {following.id}"))
+            offers.append(Offer("n", f"next {following.id}"))
         if exercise.hints:
-            number = self._hint.index + 1 if self._hint else 0
-            offers.append(Offer("h", f"hint {number} of {self._hint.total}" if self._hint else "hint"))
+            offers.append(Offer("h", "another hint" if self._hint else "hint"))
         if exercise.id in self._reports and not self._running:
             offers.append(Offer("enter", "again"))
         if self._has_card and exercise.targets and not self._running and exercise.id in self._reports:
@@ -350,6 +348,8 @@ class Watch:
 
     def _refresh(self) -> None:
         self._overview = self._desk.overview()
+        if self._picking:
+            self._picking = replace(self._picking, standings=self._overview.standings)
 
     def _standing(self, exercise: Exercise) -> Standing:
         return next(standing for standing in self._overview.standings if standing.exercise.id == exercise.id)

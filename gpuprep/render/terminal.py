@@ -31,7 +31,7 @@ _STYLES = {
 _ASCII = {
     "✓": "+", "★": "*", "◐": "~", "○": "o", "◌": "?", "✗": "x", "▸": ">", "█": "#",
     "▁": "_", "▂": ".", "▃": ":", "▄": "-", "▅": "=", "▆": "+", "▇": "%", "░": ".", "·": "*", "×": "x",
-    "÷": "/", "–": "-", "—": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "→": "->", "⌈": "ceil(", "⌉": ")",
+    "▏": "|", "─": "-", "↑": "^", "↓": "v", "÷": "/", "–": "-", "—": "-", "−": "-", "…": "...", "≤": "<=", "≥": ">=", "→": "->", "⌈": "ceil(", "⌉": ")",
     "┌": "+", "┐": "+", "└": "+", "┘": "+", "┤": "+", "┬": "+", "─": "-", "│": "|",
     "Σ": "sum ", "µ": "u", "μ": "u", "‘": "'", "’": "'", "“": '"', "”": '"',
 }  # fmt: skip
@@ -125,6 +125,36 @@ def status(prefix: str) -> Iterator[Callable[[str], None]]:
     def update(event: str) -> None:
         text = Text(clean(f"{prefix}  {event}").replace("\n", " "), style="dim", no_wrap=True, overflow="ellipsis")
         live.update(text, refresh=True)
+
+    with live:
+        yield update
+
+
+@contextmanager
+def bar(what: str) -> Iterator[Callable[[int, int, Page | None], None]]:
+    """A bar on stderr with the time that is left, and pages on stdout above it; pages alone without a terminal.
+
+    Yields:
+        What is told how many are done, of how many, and what else there is to show.
+    """
+    if not _is_terminal(sys.stderr):
+        yield lambda _done, _total, page: show(page) if page is not None else None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=_stream(stderr=True), highlight=False, markup=False, emoji=False)
+    columns = (TextColumn(clean(what)), BarColumn(), MofNCompleteColumn(), TextColumn("left:"), TimeRemainingColumn())
+    # As in `status`: no thread. Whole lines are written where the bar stands, so it is taken away for them.
+    live = Progress(*columns, console=console, auto_refresh=False, transient=True, speed_estimate_period=300)
+    task = live.add_task("", total=None)
+
+    def update(n_done: int, n_total: int, page: Page | None) -> None:
+        if page is not None:
+            live.stop()
+            show(page)
+            live.start()
+        live.update(task, total=n_total, completed=n_done, refresh=True)
 
     with live:
         yield update

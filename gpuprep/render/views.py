@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gpuprep.exercise import Exercise
+from gpuprep.grading.profiled import Profile
 from gpuprep.model import Outcome
 
 
@@ -187,6 +188,21 @@ class ReproScript(Protocol):
     def inputs_path(self) -> Path: ...
     @property
     def case_name(self) -> str: ...
+
+
+class Profiled(Protocol):
+    """A profile, and the check that it follows (`practice.profiling`)."""
+
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def outcome(self) -> Outcome: ...
+    @property
+    def has_changed(self) -> bool: ...
+    @property
+    def trace_path(self) -> Path | None: ...
 
 
 class CheckupItem(Protocol):

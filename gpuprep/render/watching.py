@@ -28,7 +28,6 @@ MAX_WIDTH = 100
 MIN_ROWS_FOR_HEAD = 10
 """With fewer, the lines are worth more to the body."""
 _NEXT = "next: "
-_SHOWN_KEYS = {"enter": "⏎"}
 
 Display = Callable[[Path], str]
 
@@ -220,15 +219,14 @@ def _foot(view: View, setting: Setting, columns: int) -> list[Line]:
     row: list[Part] = []
     used = 0
     for offer in view.offers:
-        key = _SHOWN_KEYS.get(offer.key, offer.key)
-        width = cells(f"{key} {offer.label}")
+        width = cells(f"{offer.key} {offer.label}")
         if row and used + 3 + width > columns:
             page.line(*row)
             row, used = [], 0
         if row:
             row.append((" · ", "quiet"))
             used += 3
-        row += [(key, "command"), f" {offer.label}"]
+        row += [(offer.key, "command"), f" {offer.label}"]
         used += width
     page.line(*row)
     page.lines = [folded(line, columns)[0] for line in page.lines]

@@ -27,7 +27,8 @@ def main(descriptor: int, nonce: str, device: str, parent: int, stacks: int, lev
     Args:
         descriptor: the inherited end of the channel.
         nonce: hex of the channel's nonce.
-        device: `cpu` (Triton kernels run in the interpreter), `cuda`, or `witness` (which runs recipes, and no file).
+        device: `cpu` (Triton kernels run in the interpreter), `cuda`, `witness` (which runs recipes, and no file), or
+            `compiler` (which compiles kernels and runs none).
         parent: process id of the trusted side; the worker dies with it.
         stacks: a file that the Python stack is written to at a crash, and at a SIGUSR1.
         level: how it is confined by now.
@@ -64,6 +65,10 @@ def _runner(device: str) -> Runner | Witness:
         from gpuprep.worker.witness import Witness
 
         return Witness()
+    if device == "compiler":
+        from gpuprep.worker.profile_compiling import Compiler
+
+        return Compiler()
     from gpuprep.worker.running import Runner
 
     return Runner(device)

@@ -48,9 +48,10 @@ class Runner:
 
     Args:
         device: `cpu` or `cuda`: where the arguments of a call are put.
+        is_counting: on a CPU, run Triton's kernels in the interpreter, counted.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, *, is_counting: bool = True) -> None:
         self.device = device
         self.path = ""
         self.why_not = ""
@@ -61,7 +62,7 @@ class Runner:
         # (Not by `use_deterministic_algorithms`, which imports all of inductor: more than a second.)
         torch.set_deterministic_debug_mode("warn")
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
-        if device == "cpu":
+        if device == "cpu" and is_counting:
             # The interpreter computes in NumPy, whose warnings about overflow would read like the learner's output.
             np.seterr(all="ignore")
             try:
@@ -90,6 +91,10 @@ class Runner:
             )
         if request["do"] in ("join", "make", "time_together", "take"):
             return self.member.serve(request)
+        if request["do"].startswith("profile_"):
+            from gpuprep.worker import profile_running
+
+            return profile_running.serve(self, request)
         return self.stopwatch.serve(request)
 
     def load(self, path: str, function: str, driver: str | None) -> Answer:

@@ -42,6 +42,11 @@ class Stopwatch:
         if dynamo := sys.modules.get("torch._dynamo"):
             dynamo.reset()
 
+    @property
+    def sets(self) -> Sequence[Sequence[Any]]:
+        """The sets of arguments that calls are timed on in turn."""
+        return self._sets
+
     def serve(self, request: dict[str, Any]) -> Answer:
         """Answer one request; whatever the learner's code raises is an answer too."""
         try:

@@ -207,22 +207,28 @@ def _guard(request: Request) -> None:
         # Started cold, it has one.
         os.setsid()
     _become_reaper()
-    lifeline = request.lifeline
+    last_word: dict[str, Any] = {}
     with lockdown.private_folder(request.confinement) as folder:
         try:
             started = start(request.confinement, request.network, partial(_become_worker, request, folder))
         except OSError as error:
-            _tell(lifeline, {"refused": f"no worker: {error.strerror or error}"})
-            return
-        close_all_but({lifeline.fileno(), *started.descriptors})
-        this = os.pidfd_open(os.getpid())
-        socket.send_fds(lifeline, [json.dumps({"born": [started.worker, os.getpid()]}).encode()], [this])
-        os.close(this)
-        _watch(lifeline, started)
-        is_clean = end_children(but=set())
-    if is_clean:
-        _tell(lifeline, {"clean": True})
+            last_word = {"refused": f"no worker: {error.strerror or error}"}
+        else:
+            last_word = {"clean": _look_after(request.lifeline, started)}
+    # Whoever hears it may kill this process.
+    if any(last_word.values()):
+        _tell(request.lifeline, last_word)
     os._exit(0)
+
+
+def _look_after(lifeline: socket.socket, started: Started) -> bool:
+    """Say that the worker is born, and end it in time. False where something of it is left."""
+    close_all_but({lifeline.fileno(), *started.descriptors})
+    this = os.pidfd_open(os.getpid())
+    socket.send_fds(lifeline, [json.dumps({"born": [started.worker, os.getpid()]}).encode()], [this])
+    os.close(this)
+    _watch(lifeline, started)
+    return end_children(but=set())
 
 
 def _watch(lifeline: socket.socket, started: Started) -> None:

@@ -1,0 +1,1 @@
+"""A class: its submissions collected, graded side by side, recorded so that nothing is lost, and scored."""

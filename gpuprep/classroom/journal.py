@@ -1,0 +1,213 @@
+"""`journal.db`: every file that was graded, committed before anybody is told. What a kill left undone isn't in it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gpuprep.database import explained, open_to_write, transaction, unreadable
+from gpuprep.errors import UsageError
+from gpuprep.grading.reports import report_from
+from gpuprep.model import Report
+from gpuprep.outcome import Tier
+
+FILE_NAME = "journal.db"
+
+_MIGRATIONS = (
+    (
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+        """CREATE TABLE submissions (place INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, hash TEXT NOT NULL,
+           submitted TEXT NOT NULL, refused TEXT NOT NULL, notes TEXT NOT NULL)""",
+        """CREATE TABLE grades (submission TEXT NOT NULL, exercise TEXT NOT NULL, finished TEXT NOT NULL,
+           tiers TEXT NOT NULL, n_checks INTEGER NOT NULL, fault TEXT NOT NULL, report BLOB,
+           PRIMARY KEY (submission, exercise))""",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a journal is about. Results for another of these would be other results."""
+
+    assignment: str
+    """Hash."""
+    curriculum: str
+    """Hash of the graders and stubs of the assigned exercises."""
+    gpuprep: str
+    """Version."""
+    device: str
+    """As it was asked for."""
+    sandbox: str
+    """The level that was reached."""
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A submission as the journal knows it."""
+
+    name: str
+    hash: str
+    submitted: datetime
+    refused: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What became of one submission's file for one exercise."""
+
+    submission: str
+    exercise_id: str
+    tiers: tuple[Tier, ...] = ()
+    """That the exercise has."""
+    report: Report | None = None
+    """None where the grader itself failed."""
+    fault: str = ""
+    """How it did; empty where it did not."""
+    n_checks: int = 1
+    """With how many seeds it was graded."""
+
+    def __post_init__(self) -> None:
+        if (self.report is None) != bool(self.fault):
+            raise ValueError(f"{self.submission} {self.exercise_id}: either a report or a fault")
+
+
+class Journal:
+    """The journal of one output folder. Leaving its context closes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        with explained(self.path, "write"):
+            self._connection = open_to_write(self.path, _MIGRATIONS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def begin(self, identity: Identity, submissions: Sequence[Noted]) -> None:
+        """Note what is going to be graded, all of it or nothing."""
+        with self._writing() as connection:
+            facts = {"identity": json.dumps(asdict(identity))}
+            connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
+            connection.executemany(
+                "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        place,
+                        each.name,
+                        each.hash,
+                        each.submitted.isoformat(),
+                        json.dumps(dict(each.refused)),
+                        json.dumps(each.notes),
+                    )
+                    for place, each in enumerate(submissions)
+                ],
+            )
+
+    @property
+    def has_begun(self) -> bool:
+        """True where it holds a class."""
+        return bool(self._rows("SELECT 1 FROM facts WHERE name = 'identity'"))
+
+    def refuse_another(self, identity: Identity, submissions: Sequence[Noted]) -> None:
+        """Hold against the journal what is to be graded.
+
+        Raises:
+            UsageError: it is not what the journal was begun with.
+        """
+        differs = self._differences(identity, submissions)
+        if differs:
+            raise UsageError(
+                f"{self.path} can't be resumed: {'; '.join(differs[:3])}{' and more' if len(differs) > 3 else ''}",
+                next_step="undo that, or grade anew with another --out",
+            )
+
+    def _differences(self, identity: Identity, submissions: Sequence[Noted]) -> list[str]:
+        before = self.identity()
+        found = []
+        if identity.assignment != before.assignment:
+            found.append("the assignment has changed")
+        if identity.curriculum != before.curriculum:
+            found.append("a grader or a stub has changed")
+        for name in ("gpuprep", "device", "sandbox"):
+            was, now = getattr(before, name), getattr(identity, name)
+            if was != now:
+                found.append(f"{name} was {was}, and is {now}")
+        old = {each.name: each for each in self.submissions()}
+        new = {each.name: each for each in submissions}
+        found += [f"submission {name!r} is new" for name in new if name not in old]
+        found += [f"submission {name!r} is gone" for name in old if name not in new]
+        found += [
+            f"submission {name!r} has changed" for name in new if name in old and new[name].hash != old[name].hash
+        ]
+        return found
+
+    def identity(self) -> Identity:
+        """What it was begun with."""
+        try:
+            return Identity(**json.loads(self._rows("SELECT value FROM facts WHERE name = 'identity'")[0][0]))
+        except (ValueError, TypeError, IndexError) as error:
+            raise unreadable(self.path, f"identity: {error}") from error
+
+    def submissions(self) -> tuple[Noted, ...]:
+        """In the order in which they were found."""
+        rows = self._rows("SELECT name, hash, submitted, refused, notes FROM submissions ORDER BY place")
+        try:
+            return tuple(
+                Noted(name, digest, datetime.fromisoformat(at), json.loads(refused), tuple(json.loads(notes)))
+                for name, digest, at, refused, notes in rows
+            )
+        except (ValueError, TypeError) as error:
+            raise unreadable(self.path, f"submissions: {error}") from error
+
+    def record(self, grade: Grade) -> None:
+        """Commit a grade; it is on the disk when this returns."""
+        report = zlib.compress(json.dumps(grade.report.as_dict()).encode()) if grade.report else None
+        finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+        row = (
+            grade.submission,
+            grade.exercise_id,
+            finished,
+            json.dumps(grade.tiers),
+            grade.n_checks,
+            _text(grade.fault),
+            report,
+        )
+        with self._writing() as connection:
+            connection.execute("INSERT INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+    def grades(self) -> Iterator[Grade]:
+        """All that were recorded, with their reports."""
+        for row in self._rows("SELECT submission, exercise, tiers, n_checks, fault, report FROM grades"):
+            submission, exercise_id, tiers, n_checks, fault, packed = row
+            try:
+                report = report_from(json.loads(zlib.decompress(packed))) if packed is not None else None
+                yield Grade(submission, exercise_id, tuple(map(Tier, json.loads(tiers))), report, fault, n_checks)
+            except (ValueError, TypeError, zlib.error) as error:
+                raise unreadable(self.path, f"{submission} {exercise_id}: {error}") from error
+
+    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with explained(self.path, "read"):
+            return self._connection.execute(sql).fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with explained(self.path, "write"), transaction(self._connection):
+            yield self._connection
+
+
+def _text(said: str) -> str:
+    """What SQLite can hold: half of a surrogate pair is no text."""
+    return said.encode(errors="backslashreplace").decode()

@@ -1,0 +1,114 @@
+"""What `gpuprep grade` shows: a line a submission, then what became of the class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gpuprep.classroom.grade import Graded, by_exercise
+from gpuprep.classroom.scoring import MISSING, REFUSED, ExerciseScore, Fate, Row, note, points
+from gpuprep.model import Outcome, Tier
+from gpuprep.render import machine
+from gpuprep.render.layout import Page, counted
+from gpuprep.render.marks import Mark, mark
+
+_NAME_WIDTH = 24
+_SHOWN_RERUNS = 10
+_OTHERS = {MISSING: Mark("·", "quiet", "missing"), REFUSED: Mark("!", "warning", "refused")}
+
+
+def outcome_mark(outcome: str) -> Mark:
+    """The mark of what stands in an outcome's column."""
+    return _OTHERS.get(outcome) or mark(Outcome(outcome))
+
+
+def row_page(row: Row) -> Page:
+    """A submission's line: its points, and the outcome of each exercise."""
+    page = Page()
+    total = f"{points(row.score)} of {points(row.max_score)}"
+    name = row.submission if len(row.submission) <= _NAME_WIDTH else row.submission[: _NAME_WIDTH - 1] + "…"
+    parts: list[str | tuple[str, str]] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>12}", "strong")]
+    for score in row.scores:
+        found = outcome_mark(score.outcome)
+        parts += [f"  {score.exercise_id} ", (f"{found.glyph} {found.word}", found.style)]
+    if row.n_days_late:
+        parts.append((f"  {counted(row.n_days_late, 'day')} late", "warning"))
+    page.line(*parts)
+    return page
+
+
+def graded_page(graded: Graded) -> Page:
+    """What became of the class."""
+    page = Page()
+    page.line(
+        (graded.assignment.title, "strong"),
+        f"  {counted(len(graded.rows), 'submission')}, {counted(graded.n_graded, 'file')} graded"
+        f" in {graded.elapsed_s:.0f} s" + (f", {graded.n_before} before" if graded.n_before else ""),
+    )
+    page.blank()
+    rows: list[list[str | tuple[str, str]]] = []
+    for exercise_id, found in by_exercise(graded.rows).items():
+        for place, (outcome, count) in enumerate(sorted(found.items(), key=lambda item: -item[1])):
+            shown = outcome_mark(outcome)
+            rows.append(["" if place else exercise_id, str(count), (f"{shown.glyph} {shown.word}", shown.style)])
+    page.table(rows, "<><")
+    page.blank()
+    if pending := _tiers_of(graded, Fate.PENDING):
+        page.prose(
+            f"{' and '.join(pending)} could not be graded here: pending, and in neither score nor max_score.", indent=2
+        )
+    if reruns := graded.to_rerun:
+        names = ", ".join(row.submission for row in reruns[:_SHOWN_RERUNS])
+        more = f" and {len(reruns) - _SHOWN_RERUNS} more" if len(reruns) > _SHOWN_RERUNS else ""
+        page.prose(f"To be graded again, through no fault of theirs: {names}{more}.", indent=2, style="warning")
+    if graded.sandbox == "none":
+        page.prose("Nothing confined the submissions' code: this machine offers no sandbox.", style="warning")
+    else:
+        page.line(f"sandbox: {graded.sandbox}", indent=2)
+    page.line(f"scores: {graded.scores_path}", indent=2)
+    return page
+
+
+def graded_document(graded: Graded, exit_code: int) -> machine.Document:
+    """The same, and every row, for a machine."""
+    return machine.document(
+        "grade",
+        exit_code=exit_code,
+        title=graded.assignment.title,
+        out=str(graded.out),
+        scores=str(graded.scores_path),
+        sandbox=str(graded.sandbox),
+        n_graded=graded.n_graded,
+        n_before=graded.n_before,
+        elapsed_s=round(graded.elapsed_s, 3),
+        submissions=[_row_dict(row) for row in graded.rows],
+    )
+
+
+def _row_dict(row: Row) -> dict[str, Any]:
+    return {
+        "submission": row.submission,
+        "score": round(row.score, 6),
+        "max_score": round(row.max_score, 6),
+        "pending_points": round(row.pending_points, 6),
+        "days_late": row.n_days_late,
+        "kept": row.kept,
+        "note": note(row),
+        "exercises": [_score_dict(score) for score in row.scores],
+    }
+
+
+def _score_dict(score: ExerciseScore) -> dict[str, Any]:
+    return {
+        "exercise_id": score.exercise_id,
+        "outcome": score.outcome,
+        "weight": score.weight,
+        "points": round(score.points, 6),
+        "max_points": round(score.max_points, 6),
+        "tiers": {str(tier): str(fate) for tier, fate in score.fates.items()},
+        "note": score.note,
+    }
+
+
+def _tiers_of(graded: Graded, fate: Fate) -> list[str]:
+    found = {tier for row in graded.rows for score in row.scores for tier in score.tiers(fate)}
+    return [str(tier) for tier in Tier if tier in found]

@@ -1,0 +1,442 @@
+"""A class from its submissions to its scores: retried, resumed, and as each file declares."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+import pytest
+import sample_reports as samples
+from made_class import Handed, make_class
+
+from gpuprep.classroom.executor import Finished, Task
+from gpuprep.classroom.grade import Graded, Settings, Standing, default_jobs, grade_class
+from gpuprep.classroom.journal import FILE_NAME
+from gpuprep.classroom.local import LocalExecutor
+from gpuprep.classroom.scoring import Fate
+from gpuprep.curriculum import Curriculum
+from gpuprep.errors import GraderFaultError, UsageError
+from gpuprep.grading.confining import offered
+from gpuprep.model import Outcome, Report, Tier
+
+HOMEWORK = "title: Homework\nexercises: [ex_01, ex_02]\n"
+N_SUBMISSIONS = 20
+
+
+@dataclass
+class Scripted:
+    """An executor that answers from a list, in place of grading."""
+
+    answer: Callable[[Task, int], Report | str]
+    """Gets a task and how often it was asked before; gives a report or a fault."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    is_closed: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.is_closed = True
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+        """Answers the last task first."""
+        for task in reversed(tasks):
+            n_before = self.asked.count(task.key)
+            self.asked.append(task.key)
+            found = self.answer(task, n_before)
+            if isinstance(found, str):
+                yield Finished(task, fault=found)
+            else:
+                yield Finished(task, replace(found, exercise_id=task.exercise.id), tuple(Tier))
+
+
+class Room:
+    """A class in a folder, and its grading."""
+
+    def __init__(self, root: Path, curriculum: Curriculum, homework: str = HOMEWORK) -> None:
+        self.root, self.curriculum = root, curriculum
+        (root / "class").mkdir()
+        self.assign(homework)
+
+    def assign(self, text: str) -> None:
+        """Write the assignment."""
+        (self.root / "hw.yaml").write_text(text)
+
+    def hand_in(self, name: str, *exercise_ids: str, text: str = "# mine\n") -> None:
+        """Write a student's files."""
+        (self.root / "class" / name).mkdir()
+        for exercise_id in exercise_ids:
+            path = self.root / "class" / name / f"{self.curriculum.exercise(exercise_id).slug}.py"
+            path.write_text(text)
+
+    def grade(self, executor: Scripted | None = None, *, is_resumed: bool = False, **settings: object) -> Graded:
+        """Grade it."""
+        self.told: list[Standing] = []
+        chosen = Settings(self.root / "out", is_resumed=is_resumed, device="cpu", **settings)  # type: ignore[arg-type]
+        return grade_class(
+            self.root / "class",
+            self.root / "hw.yaml",
+            self.curriculum,
+            chosen,
+            on_standing=self.told.append,
+            executor=executor,
+        )
+
+    def scores(self) -> dict[str, dict[str, str]]:
+        """The rows of scores.csv, by submission."""
+        with (self.root / "out" / "scores.csv").open(encoding="utf-8") as file:
+            return {row["submission"]: row for row in csv.DictReader(file)}
+
+
+@pytest.fixture
+def room(tmp_path: Path, curriculum: Curriculum) -> Room:
+    """A class of two: ada handed in both, bob one."""
+    made = Room(tmp_path, curriculum)
+    made.hand_in("ada", "ex_01", "ex_02")
+    made.hand_in("bob", "ex_01")
+    return made
+
+
+def provisional(_task: Task, _n_before: int) -> Report:
+    """Everything is right."""
+    return samples.provisional()
+
+
+def test_scores_are_written(room: Room) -> None:
+    """A row a submission, in their order, though they were graded in another."""
+    graded = room.grade(Scripted(provisional))
+    assert [row.submission for row in graded.rows] == ["ada", "bob"]
+    assert {name: (row["score"], row["ex_01"], row["ex_02"]) for name, row in room.scores().items()} == {
+        "ada": ("1.3333", "PROVISIONAL", "PROVISIONAL"),
+        "bob": ("0.6667", "PROVISIONAL", "MISSING"),
+    }
+    assert (graded.n_graded, graded.n_before) == (3, 0)
+
+
+def test_submission_is_told_when_all_of_it_is_done(room: Room) -> None:
+    """Once each, and the count goes up with every file."""
+    room.grade(Scripted(provisional))
+    assert [standing.n_done for standing in room.told] == [0, 1, 2, 3]
+    assert [standing.row.submission for standing in room.told if standing.row] == ["bob", "ada"]
+
+
+def test_task_says_all_that_grading_needs(room: Room) -> None:
+    """Limits, seeds, targets and device of the assignment; and it survives a journey as text."""
+    seen: list[Task] = []
+    room.assign(
+        "title: H\nexercises: [{id: ex_01, targets: {share_of_copy: {pass: 0.5}}}]\n"
+        "limits: {seconds: 7}\nhidden: {seeds: 2}\n"
+    )
+    room.grade(Scripted(lambda task, n: seen.append(task) or samples.provisional()))  # type: ignore[func-returns-value]
+    task = seen[0]
+    assert (task.limit_s, task.n_checks, task.device) == (7.0, 3, "cpu")
+    assert task.exercise.targets[0].pass_at == 0.5
+    assert Task.from_json(task.to_json()) == task
+    assert Path(task.path).read_text() == "# mine\n"
+
+
+def test_fault_of_the_grader_is_tried_once_more(room: Room) -> None:
+    """And counts when it happens twice; then the exercise is rerun and costs nothing."""
+
+    def answer(task: Task, n_before: int) -> Report | str:
+        is_lost = task.submission == "ada" and (task.exercise.id == "ex_01" or n_before == 0)
+        return "its machine was lost" if is_lost else samples.provisional()
+
+    executor = Scripted(answer)
+    graded = room.grade(executor)
+    assert executor.asked.count(("ada", "ex_01")) == executor.asked.count(("ada", "ex_02")) == 2
+    assert executor.asked.count(("bob", "ex_01")) == 1
+    row = room.scores()["ada"]
+    assert (row["ex_01"], row["ex_02"], row["max_score"]) == ("GRADER_FAULT", "PROVISIONAL", "0.6667")
+    assert "ex_01" in row["rerun"]
+    assert "its machine was lost" in row["note"]
+    assert (graded.n_faults, [row.submission for row in graded.to_rerun]) == (1, ["ada"])
+
+
+def test_failure_of_a_student_is_not_tried_again(room: Room) -> None:
+    """A verdict is a verdict."""
+    executor = Scripted(lambda task, n: samples.wrong_values())
+    room.grade(executor)
+    assert len(executor.asked) == 3
+
+
+def test_resuming_does_only_what_is_left(room: Room) -> None:
+    """After an end at any moment: what was told is on the disk."""
+
+    def stops(task: Task, _n_before: int) -> Report:
+        if task.key == ("ada", "ex_01"):
+            raise KeyboardInterrupt
+        return samples.provisional()
+
+    broken = Scripted(stops)
+    with pytest.raises(KeyboardInterrupt):
+        room.grade(broken)
+    assert broken.is_closed
+    assert not (room.root / "out" / "scores.csv").exists()
+    executor = Scripted(provisional)
+    graded = room.grade(executor, is_resumed=True)
+    assert executor.asked == [("ada", "ex_01")]
+    assert (graded.n_graded, graded.n_before) == (1, 2)
+    assert room.scores()["ada"]["score"] == "1.3333"
+
+
+def test_finished_class_can_be_resumed(room: Room) -> None:
+    """Nothing is graded, and the scores are the same."""
+    room.grade(Scripted(provisional))
+    before = room.scores()
+    executor = Scripted(provisional)
+    assert room.grade(executor, is_resumed=True).n_graded == 0
+    assert (executor.asked, room.scores()) == ([], before)
+
+
+def test_folder_with_a_grading_is_not_overwritten(room: Room) -> None:
+    """Nor is one resumed that isn't there."""
+    with pytest.raises(UsageError, match="no grading to resume"):
+        room.grade(Scripted(provisional), is_resumed=True)
+    room.grade(Scripted(provisional))
+    with pytest.raises(UsageError, match="holds a grading already"):
+        room.grade(Scripted(provisional))
+
+
+@pytest.mark.parametrize("change", ["assignment", "submission"])
+def test_another_grading_is_not_resumed(room: Room, change: str) -> None:
+    """Its results would be mixed with these."""
+    room.grade(Scripted(provisional))
+    if change == "assignment":
+        room.assign(HOMEWORK + "limits: {seconds: 3}\n")
+    else:
+        (room.root / "class" / "bob" / "ex_01_vector_add.py").write_text("# another\n")
+    with pytest.raises(UsageError, match="can't be resumed"):
+        room.grade(Scripted(provisional), is_resumed=True)
+
+
+def test_two_gradings_at_once_are_refused(room: Room) -> None:
+    """The second one says so, and changes nothing."""
+
+    def answer(task: Task, _n_before: int) -> Report:
+        with pytest.raises(UsageError, match="another gpuprep"):
+            room.grade(Scripted(provisional), is_resumed=True)
+        return samples.provisional()
+
+    assert room.grade(Scripted(answer)).n_graded == 3
+
+
+def test_sandbox_below_what_is_required_is_refused(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is graded; an unknown one, too."""
+    none = dict.fromkeys(offered(), "not on this machine")
+    monkeypatch.setattr("gpuprep.grading.confining.offered", lambda: none)
+    for level in ("full", "landlock"):
+        with pytest.raises(UsageError, match="not on this machine"):
+            room.grade(Scripted(provisional), required_sandbox=level)
+    with pytest.raises(UsageError, match="no sandbox is called"):
+        room.grade(Scripted(provisional), required_sandbox="strong")
+    assert room.grade(Scripted(provisional)).sandbox == "none"
+
+
+def test_strongest_sandbox_is_used(room: Room) -> None:
+    """Whatever is required."""
+    strongest = next((level for level, why in offered().items() if not why), "none")
+    seen: set[str] = set()
+    room.grade(Scripted(lambda task, n: seen.add(task.sandbox) or samples.provisional()))  # type: ignore[func-returns-value]
+    assert seen == {strongest}
+
+
+def test_tier_that_an_exercise_does_not_have_is_refused(room: Room) -> None:
+    """Its points could never be had."""
+    room.assign("title: H\nexercises: [{id: ex_05, tiers: [work, speed]}, ex_01]\n")
+    has = {case.tier for case in _cases(room.curriculum, "ex_05")}
+    if {Tier.WORK, Tier.SPEED} <= has:
+        pytest.skip("ex_05 has all of them")
+    with pytest.raises(UsageError, match="has no tier"):
+        room.grade(Scripted(provisional))
+
+
+def _cases(curriculum: Curriculum, exercise_id: str) -> Sequence[object]:
+    import random
+
+    from gpuprep.grading.loading import load_grader
+
+    return load_grader(curriculum, curriculum.exercise(exercise_id)).cases(random.Random(0))
+
+
+def test_jobs_by_default_are_the_cores() -> None:
+    """Where no card is timed."""
+    assert default_jobs("cpu") == len(os.sched_getaffinity(0))
+
+
+def fulfils(handed: Mapping[tuple[str, str], Handed], graded: Graded) -> list[str]:
+    """The files that did not get what they must."""
+    return [
+        f"{row.submission} {score.exercise_id} ({handed[row.submission, score.exercise_id].source}): {score.outcome}"
+        for row in graded.rows
+        for score in row.scores
+        if score.outcome not in handed[row.submission, score.exercise_id].expected
+    ]
+
+
+def leftovers() -> list[psutil.Process]:
+    """Processes that this one started and that still run."""
+    found = psutil.Process().children(recursive=True)
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_class_gets_what_its_files_declare(tmp_path: Path, curriculum: Curriculum) -> None:
+    """References, stubs and wrong files, graded by processes of our own, of which none is left."""
+    room = Room(tmp_path, curriculum, "title: H\nexercises: [ex_01]\nlimits: {seconds: 20}\n")
+    handed = make_class(curriculum, tmp_path / "class", N_SUBMISSIONS, ["ex_01"])
+    before = {process.pid for process in leftovers()}
+    graded = room.grade(n_jobs=2)
+    assert fulfils(handed, graded) == []
+    assert {process.pid for process in leftovers()} <= before
+    passed = [row for row in graded.rows if row.scores[0].outcome == "PROVISIONAL"]
+    assert passed
+    assert all(row.named(Fate.PENDING) == "ex_01 speed" for row in passed)
+    reports = [score.report for row in passed for score in row.scores]
+    work = [report.tier(Tier.WORK) for report in reports if report]
+    assert {found.evidence for found in work if found} == {"witnessed"}
+
+
+def test_lost_grader_is_replaced(tmp_path: Path, curriculum: Curriculum) -> None:
+    """Its task comes back as lost, the next one is graded."""
+    reference = curriculum.reference_path(curriculum.exercise("ex_01"))
+    stub = curriculum.stub_path(curriculum.exercise("ex_01"))
+    with LocalExecutor(1, tmp_path) as executor:
+        tasks = [_task(curriculum, path, name) for path, name in ((reference, "ada"), (stub, "bob"))]
+        found = executor.run([tasks[0]])
+        killer = _kill_when_busy(executor)
+        lost = next(found)
+        killer()
+        assert "killed by signal 9" in lost.fault
+        again = {each.task.submission: each for each in executor.run(tasks)}
+        assert {name: each.report.outcome for name, each in again.items() if each.report} == {
+            "ada": Outcome.PROVISIONAL,
+            "bob": Outcome.NOT_STARTED,
+        }
+    assert list(tmp_path.iterdir()) == []
+
+
+def _task(curriculum: Curriculum, path: Path, name: str) -> Task:
+    import hashlib
+
+    exercise = curriculum.exercise("ex_01")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Task(name, exercise, str(path), digest, str(curriculum.root))
+
+
+def _kill_when_busy(executor: LocalExecutor) -> Callable[[], None]:
+    import threading
+
+    def kill() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            busy = [grader for grader in executor._graders if grader.task]
+            if busy:
+                busy[0]._process.kill()
+                return
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread.join
+
+
+def test_file_that_was_exchanged_is_no_verdict(tmp_path: Path, curriculum: Curriculum) -> None:
+    """What is graded must be what was handed in."""
+    task = _task(curriculum, curriculum.stub_path(curriculum.exercise("ex_01")), "ada")
+    with LocalExecutor(1, tmp_path) as executor:
+        (found,) = executor.run([replace(task, file_hash="0" * 64)])
+    assert "not what was handed in" in found.fault
+
+
+def test_graders_that_never_start_are_told(
+    tmp_path: Path, curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what the last one said, instead of trying for ever."""
+    monkeypatch.setattr("gpuprep.classroom.local._BOOTSTRAP", "raise SystemExit('no torch here')")
+    task = _task(curriculum, curriculum.stub_path(curriculum.exercise("ex_01")), "ada")
+    with LocalExecutor(2, tmp_path) as executor, pytest.raises(GraderFaultError, match="no torch here"):
+        list(executor.run([task]))
+
+
+def started(room: Room, *more: str) -> subprocess.Popen[str]:
+    """The command, in a process group of its own."""
+    command = ["grade", str(room.root / "class"), "--assignment", str(room.root / "hw.yaml")]
+    command += ["--out", str(room.root / "out"), "--jobs", "1", "--device", "cpu", *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "gpuprep", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(room.root)},
+    )
+
+
+def wait_for_rows(process: subprocess.Popen[str], n_rows: int) -> list[str]:
+    """The first lines that it prints."""
+    assert process.stdout is not None
+    return [process.stdout.readline() for _ in range(n_rows)]
+
+
+def graders(root: Path) -> list[int]:
+    """Processes that grade with files of a folder, or that still are what came of them."""
+    found = []
+    for process in psutil.process_iter(["environ"]):
+        environment = process.info["environ"] or {}
+        if environment.get("TMPDIR", "").startswith(str(root)) and process.status() != psutil.STATUS_ZOMBIE:
+            found.append(process.pid)
+    return found
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_command_is_stopped_and_resumed(tmp_path: Path, curriculum: Curriculum, number: signal.Signals) -> None:
+    """By Ctrl-C, which says how to go on, or by a kill: no process and no file is left, and the scores are the same."""
+    room = Room(tmp_path, curriculum, "title: H\nexercises: [ex_01]\n")
+    handed = make_class(curriculum, tmp_path / "class", 6, ["ex_01"], seed=1)
+    process = started(room)
+    assert wait_for_rows(process, 2)[0].startswith("student_")
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while graders(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert graders(tmp_path) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["class", "hw.yaml", "out"]
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert shlex.split(said.split("gpuprep", 1)[1])[-1] == "--resume"
+    graded = room.grade(is_resumed=True, n_jobs=1)
+    assert graded.n_before >= 2
+    assert fulfils(handed, graded) == []
+    assert (tmp_path / "out" / FILE_NAME).is_file()
+
+
+@pytest.mark.soak
+def test_five_hundred_are_graded_as_declared(tmp_path: Path, curriculum: Curriculum) -> None:
+    """Attacks among them, killed five times in between: every verdict is as it would have been."""
+    ids = ["ex_01", "ex_02", "ex_03", "ex_04"]
+    text = f"title: H\nexercises: [{', '.join(ids)}]\nlimits: {{seconds: 10}}\n"
+    room = Room(tmp_path, curriculum, text)
+    handed = make_class(curriculum, tmp_path / "class", 500, ids, has_attacks=True)
+    for n_kills in range(5):
+        process = started(room, *(["--resume"] if n_kills else []))
+        wait_for_rows(process, 40)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    graded = room.grade(is_resumed=True)
+    assert fulfils(handed, graded) == []
+    assert len(graded.rows) == 500
+    assert graders(tmp_path) == []

@@ -1,0 +1,343 @@
+"""The sandbox: every exploit does its harm without it and none in it, references pass in it, and it leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import sandbox_matrix
+from sandbox_matrix import EXPLOITS, harm_of
+
+from gpuprep.confinement import kernel, landlock, permits, rights
+from gpuprep.confinement.permits import STRONGEST_FIRST, Confinement, Level
+from gpuprep.curriculum import Curriculum
+from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
+from gpuprep.grading import confining
+from gpuprep.grading.confining import Cell, chosen_level, offered
+from gpuprep.grading.guarded import Bounds
+from gpuprep.grading.pool import WarmPool
+from gpuprep.grading.process import WorkerDiedError, WorkerProcess
+from gpuprep.grading.reports import report_from
+from gpuprep.grading.session import check
+from gpuprep.model import Outcome
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+HERE = [level for level in STRONGEST_FIRST if not offered()[level]]
+MISSING = {level: why for level, why in offered().items() if why}
+HARMLESS = ("leaves_by_a_descriptor", "makes_it_hard_to_clear_away")
+"""These find nothing even without a sandbox: no folder stays open, and what they leave is cleared away."""
+SOON_S = 10.0
+
+at_each_level = pytest.mark.parametrize(
+    "level",
+    [
+        pytest.param(level, marks=pytest.mark.skipif(level in MISSING, reason=MISSING.get(level, "")))
+        for level in Level
+        if level is not Level.NONE
+    ],
+)
+
+
+def in_time() -> float:
+    return time.monotonic() + 60
+
+
+@pytest.mark.parametrize("exploit", EXPLOITS, ids=lambda path: path.stem)
+@at_each_level
+def test_exploit_does_no_harm(warm_pool: WarmPool, exploit: Path, level: Level) -> None:
+    """Looked at from outside, nothing was read, changed, reached, left behind or taken."""
+    assert harm_of(exploit, level, warm_pool) == []
+
+
+@pytest.mark.parametrize("exploit", EXPLOITS, ids=lambda path: path.stem)
+def test_exploit_does_harm_without_a_sandbox(warm_pool: WarmPool, exploit: Path) -> None:
+    """An exploit that would do no harm anyway shows nothing of a sandbox."""
+    assert bool(harm_of(exploit, Level.NONE, warm_pool)) == (exploit.stem not in HARMLESS)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the tests above ran as an ordinary user")
+@pytest.mark.skipif(bool(MISSING), reason="not all levels are to be had here")
+def test_no_exploit_does_harm_to_an_ordinary_user() -> None:
+    """Workers of somebody who can't become another user run as himself, and see files that are his own."""
+    command = ["unshare", "--user", "--map-user=1000", "--map-group=1000", sys.executable, sandbox_matrix.__file__]
+    done = subprocess.run(
+        [*command, "--without-limits", *HERE], capture_output=True, text=True, check=False, cwd=CHECKOUT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("\n") == len(EXPLOITS) - len(sandbox_matrix.NEEDS_A_USER) + 2
+
+
+# What must still work
+
+
+@pytest.mark.parametrize("exercise_id", ["ex_01", "ex_03", "ex_15", "ex_22"])
+@at_each_level
+def test_reference_passes_in_the_sandbox(
+    curriculum: Curriculum, warm_pool: WarmPool, exercise_id: str, level: Level
+) -> None:
+    """Triton's interpreter, the CUDA emulator with its compiler, and plain torch find all that they need."""
+    exercise = curriculum.exercise(exercise_id)
+    path = curriculum.reference_path(exercise)
+    report = check(exercise, curriculum, path, device="cpu", pool=warm_pool, witnessed=True, sandbox=level)
+    assert report.outcome.is_pass, report.message or report.first_failure
+    assert report.sandbox == level
+    assert all(tier.outcome is Outcome.PASSED or tier.tier == "speed" for tier in report.tiers)
+
+
+@pytest.mark.skipif(Level.FULL in MISSING, reason=MISSING.get(Level.FULL, ""))
+def test_ranks_meet_in_a_network_of_their_own(curriculum: Curriculum, warm_pool: WarmPool) -> None:
+    """Processes with namespaces of their own share a loopback interface, and talk over it."""
+    exercise = curriculum.exercise("ex_28")
+    path = curriculum.reference_path(exercise)
+    report = check(exercise, curriculum, path, device="cpu", pool=warm_pool, world=2, sandbox="full")
+    assert report.outcome.is_pass, report.message or report.first_failure
+
+
+@pytest.mark.skipif(Level.LANDLOCK in MISSING, reason=MISSING.get(Level.LANDLOCK, ""))
+def test_ranks_without_a_network_are_skipped_by_name(curriculum: Curriculum, warm_pool: WarmPool) -> None:
+    """Where sockets can't be allowed for themselves alone, the check says so, and passes nothing."""
+    exercise = curriculum.exercise("ex_28")
+    path = curriculum.reference_path(exercise)
+    report = check(exercise, curriculum, path, device="cpu", pool=warm_pool, world=2, sandbox="landlock")
+    assert report.outcome is Outcome.SKIPPED
+    assert confining.NEEDS_NETWORK in report.message
+
+
+@at_each_level
+def test_cold_worker_is_confined_before_it_imports(curriculum: Curriculum, tmp_path: Path, level: Level) -> None:
+    """Without a template, all that a worker imports it finds in its sandbox."""
+    secret = tmp_path / "secret"
+    secret.write_text("kept")
+    path = tmp_path / "solution.py"
+    path.write_text(
+        f"import sympy, torch.distributed\nprint('loaded')\ndef add(x, y): return open({str(secret)!r}).read()\n"
+    )
+    bounds = Cell(level, curriculum.exercise("ex_01"), curriculum, path).for_learner("cpu")
+    with WorkerProcess("cpu", bounds=bounds) as worker:
+        worker.wait_until_ready()
+        load = {"do": "load", "path": str(path), "function": "add", "driver": None}
+        assert worker.ask(load, deadline=in_time())["status"] == "loaded"
+        answer = worker.ask({"do": "call", "args": [1, 2], "reverse": False}, deadline=in_time())
+        assert answer["status"] == "raised"
+        assert answer["type"] in ("FileNotFoundError", "PermissionError")
+        assert "loaded" in worker.output()
+
+
+@at_each_level
+def test_how_a_confined_worker_ends_is_told(
+    curriculum: Curriculum, warm_pool: WarmPool, tmp_path: Path, level: Level
+) -> None:
+    """A signal is named, and so is the line that it was at, whatever stands between worker and guardian."""
+    path = tmp_path / "solution.py"
+    for text, how in (("os.abort()", "SIGABRT"), ("os.kill(os.getpid(), 9)", "SIGKILL"), ("os._exit(7)", "code 7")):
+        path.write_text(f"import os\ndef add(x, y): return x\n{text}\n")
+        bounds = Cell(level, curriculum.exercise("ex_01"), curriculum, path).for_learner("cpu")
+        with WorkerProcess("cpu", warm_pool, bounds=bounds) as worker:
+            worker.wait_until_ready()
+            load = {"do": "load", "path": str(path), "function": "add", "driver": None}
+            with pytest.raises(WorkerDiedError, match=how):
+                worker.ask(load, deadline=in_time())
+
+
+@at_each_level
+def test_line_of_an_endless_loop_is_named(
+    curriculum: Curriculum, warm_pool: WarmPool, tmp_path: Path, level: Level
+) -> None:
+    """The time limit ends a confined worker too, and it can still say where it was."""
+    exercise = curriculum.exercise("ex_01")
+    path = tmp_path / "ex_01_vector_add.py"
+    path.write_text("def add(x, y):\n    while True:\n        x = x\n")
+    report = check(exercise, curriculum, path, device="cpu", pool=warm_pool, timeout_s=1.0, sandbox=level)
+    assert report.outcome is Outcome.TIMED_OUT
+    assert report.first_failure is not None
+    assert report.first_failure.where is not None
+    assert report.first_failure.where.line in (2, 3)
+
+
+@at_each_level
+def test_nothing_is_left_of_a_confined_worker(
+    curriculum: Curriculum, warm_pool: WarmPool, tmp_path: Path, level: Level
+) -> None:
+    """Processes that left its session, and its folder, go with it."""
+    path = tmp_path / "solution.py"
+    path.write_text(
+        textwrap.dedent("""
+            import os, time
+            from pathlib import Path
+            def add(x, y): return x
+            if os.fork() == 0:
+                os.setsid()
+                os.execv("/bin/sleep", ["sleep", "4711"])
+            Path("left").write_text("behind")
+        """)
+    )
+    bounds = Cell(level, curriculum.exercise("ex_01"), curriculum, path).for_learner("cpu")
+    before = set(Path(tempfile.gettempdir()).glob("gpuprep-worker-*"))
+    with WorkerProcess("cpu", warm_pool, bounds=bounds) as worker:
+        worker.wait_until_ready()
+        load = {"do": "load", "path": str(path), "function": "add", "driver": None}
+        assert worker.ask(load, deadline=in_time())["status"] == "loaded"
+        assert soon(lambda: "4711" in command_lines())
+        worker.stop(is_awaited=True)
+    assert "4711" not in command_lines()
+    assert set(Path(tempfile.gettempdir()).glob("gpuprep-worker-*")) <= before
+
+
+def command_lines() -> str:
+    """Of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_text())
+        except OSError:
+            continue
+    return "\n".join(found)
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SOON_S
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+# What is chosen
+
+
+def test_report_says_how_it_was_confined(curriculum: Curriculum, warm_pool: WarmPool) -> None:
+    """The level is in the report and in its JSON, and comes back from there; without a sandbox it says so."""
+    exercise = curriculum.exercise("ex_22")
+    path = curriculum.reference_path(exercise)
+    for asked, level in (("none", "none"), ("auto", str(next(iter(HERE), Level.NONE)))):
+        report = check(exercise, curriculum, path, device="cpu", pool=warm_pool, sandbox=asked)
+        document = json.loads(json.dumps(report.as_dict()))
+        assert document["sandbox"] == level
+        assert report_from(document).sandbox == level
+
+
+def test_unknown_sandbox_is_an_error() -> None:
+    """A misspelt level confines nobody, so nothing is run."""
+    with pytest.raises(UsageError):
+        chosen_level("strong")
+
+
+def test_level_that_is_not_offered_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for is never replaced by less; `auto` takes the strongest that is left."""
+    monkeypatch.setattr(confining, "offered", lambda: {Level.FULL: "forbidden", Level.LANDLOCK: ""})
+    with pytest.raises(UsageError, match="forbidden"):
+        chosen_level("full")
+    assert chosen_level("auto") is Level.LANDLOCK
+    monkeypatch.setattr(confining, "offered", lambda: {Level.FULL: "forbidden", Level.LANDLOCK: "unknown"})
+    assert chosen_level("auto") is Level.NONE
+
+
+def test_worker_that_can_not_be_confined_is_not_started(tmp_path: Path) -> None:
+    """A file that is to be shown and isn't there: the grader's fault, with the reason, and no worker without it."""
+    confinement = Confinement(Level.FULL, read=(str(tmp_path / "missing" / "file.py"),), uid=rights.own_user())
+    with (
+        WorkerProcess("cpu", bounds=Bounds(confinement)) as worker,
+        pytest.raises(GraderFaultError, match=r"missing|unshare|namespaces"),
+    ):
+        worker.wait_until_ready()
+
+
+def test_submission_that_is_a_link_is_refused(curriculum: Curriculum, tmp_path: Path) -> None:
+    """It would show a file that its author could not see."""
+    exercise = curriculum.exercise("ex_01")
+    path = tmp_path / "ex_01.py"
+    path.symlink_to(curriculum.reference_path(exercise))
+    with pytest.raises(WorkspaceError, match="link"):
+        Cell(Level.FULL, exercise, curriculum, path).for_learner("cpu")
+
+
+# What is allowed
+
+
+def test_hidden_folder_in_a_tree_that_may_be_read(tmp_path: Path) -> None:
+    """What must not be read can lie in the package's own folder: of that, everything else may be."""
+    tree = tmp_path / "package"
+    for name in ("content/reference/deep", "content/exercises", "code"):
+        (tree / name).mkdir(parents=True)
+    (tree / "top.py").touch()
+    whole, names = permits.without(str(tree), [str(tree / "content" / "reference")])
+    assert set(whole) == {str(tree / name) for name in ("top.py", "code", "content/exercises")}
+    assert set(names) == {str(tree), str(tree / "content")}
+
+
+@at_each_level
+def test_hidden_folder_can_not_be_read(tmp_path: Path, level: Level) -> None:
+    """References that were installed beside the package, in a tree that every worker reads, stay unread."""
+    tree = (tmp_path / "site-packages").resolve()
+    for name in ("reference/ex_01.py", "code/module.py"):
+        (tree / name).parent.mkdir(parents=True)
+        (tree / name).write_text("text")
+    confinement = Confinement(level, hidden=(str(tree / "reference"),), uid=rights.own_user())
+    script = f"""
+        import os, sys
+        sys.path += [{str(CHECKOUT)!r}, {str(tree)!r}]
+        from gpuprep.confinement import lockdown
+        from gpuprep.confinement.permits import Confinement
+        from gpuprep.confinement.processes import start
+        confinement = Confinement.from_dict({json.loads(json.dumps(asdict(confinement)))!r})
+        def work():
+            lockdown.confine(confinement, folder)
+            assert open({str(tree / "code" / "module.py")!r}).read() == "text"
+            try:
+                open({str(tree / "reference" / "ex_01.py")!r})
+            except OSError:
+                os._exit(0)
+        with lockdown.private_folder(confinement) as folder:
+            started = start(confinement, None, work)
+            os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+        sys.exit(started.exit_code())
+    """
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", textwrap.dedent(script)], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_confinement_survives_its_way_to_a_template() -> None:
+    """What a template is told is what was meant."""
+    confinement = Confinement(Level.FULL, "cuda", ("/a",), ("/b",), ("/c",), (("d", "/e"),), has_loopback=True, uid=7)
+    assert Confinement.from_dict(json.loads(json.dumps(confinement.as_dict()))) == confinement
+
+
+def test_every_call_that_is_refused_has_a_number() -> None:
+    """A name without a number would be refused nowhere."""
+    from gpuprep.confinement import seccomp
+
+    names = {*seccomp.REFUSED, *seccomp.OTHERS_FILES}
+    assert names <= kernel.NUMBERS.keys()
+    assert max(number for pair in kernel.NUMBERS.values() for number in pair if number) <= kernel.LAST_KNOWN
+
+
+def test_older_kernels_get_the_rules_that_they_know() -> None:
+    """Each form of a ruleset is shorter than the one before, and the last is what the first version knew."""
+    sizes = [len(attempt.packed) for attempt in landlock._TO_TRY]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 8
+
+
+def test_root_has_no_user_to_become_in_a_small_range(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a container with its own few users, no number is taken that could be somebody's."""
+    read_text = Path.read_text
+    for table, has_room in (("0 0 4294967295", True), ("0 100000 65536", True), ("0 1000 1", False)):
+
+        def faked(path: Path, *args: object, table: str = table) -> str:
+            return table if str(path) == "/proc/self/uid_map" else read_text(path)
+
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        monkeypatch.setattr(Path, "read_text", faked)
+        uid = rights.own_user()
+        assert (uid > 1000) == has_room
+        assert uid < 2**32 - 2**16
