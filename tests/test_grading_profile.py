@@ -353,6 +353,37 @@ def test_wasted_sectors_and_conflicts_name_their_line() -> None:
     assert figures["sectors_per_load"].value == 32.0
 
 
+def test_line_is_that_of_the_side_that_wastes() -> None:
+    """Wide loads touch many sectors and use them all; it is the stores that scatter, and they are told of once."""
+    work = replace(WORK, sectors_stored=1024, load_requests=8, store_requests=32)
+    where = SourceLine("k.cu", 7, "out[i * n] = x[i];")
+    accesses = (Access("load", 16.0, replace(where, line=3)), Access("store", 32.0, where))
+    scattered = replace(
+        COUNTED,
+        outcome=Outcome.TOO_MUCH_WORK,
+        message="over",
+        work=work,
+        budgets=(*COUNTED.budgets, Budget("sectors_stored", 128, 128, "full sectors")),
+    )
+    advice = {figure.id: figure.advice for figure in work_figures(Operation(scattered, accesses)) if figure.advice}
+    assert advice.keys() == {"sectors_used"}
+    assert "line 7" in advice["sectors_used"]
+
+
+def test_any_other_budget_that_is_broken_is_told() -> None:
+    """With the budget's own reason."""
+    broken = replace(
+        COUNTED,
+        outcome=Outcome.TOO_MUCH_WORK,
+        message="over",
+        work=replace(WORK, atomics=64),
+        budgets=(Budget("atomics", 0, 8, "a few parts of each sum"),),
+    )
+    (figure,) = [figure for figure in work_figures(Operation(broken)) if figure.advice]
+    assert (figure.id, figure.value) == ("atomics", 64)
+    assert "a few parts" in figure.advice
+
+
 def test_gaps_and_copies_on_the_card_are_answered() -> None:
     """Only where they matter."""
     slow = Timed(SPEED_CASE, 1.0, 1.0, 1.0, copies_share=0.2, busy_share=0.5)

@@ -16,7 +16,7 @@ from gpuprep.authoring.wrong import expected_outcomes
 from gpuprep.curriculum import Curriculum
 from gpuprep.exercise import Exercise
 from gpuprep.grader import Budget, Case, ErrorModel, Expected, Grader
-from gpuprep.grading import session
+from gpuprep.grading import witnessing
 from gpuprep.grading.answers import Asked
 from gpuprep.grading.loading import load_grader
 from gpuprep.grading.pool import WarmPool
@@ -85,7 +85,7 @@ def test_reference_is_witnessed_with_the_counts_that_it_reports(
 
         return witnessed_result(asked, told, drawn, noted, call)
 
-    monkeypatch.setattr(session, "witnessed_result", noting)
+    monkeypatch.setattr(witnessing, "witnessed_result", noting)
     report = witnessed(exercise, CURRICULUM.reference_path(exercise))
     work = report.tier(Tier.WORK)
     assert report.outcome.is_pass, said(report)

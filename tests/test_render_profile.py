@@ -36,6 +36,7 @@ KERNEL = Kernel(
     occupancy=occupancy(25, 0, 128, LIMITS["9.0"]),
     stages=3,
     constants={"BLOCK_SIZE": "1024"},
+    configurations=4,
 )
 HEAVY = Kernel(
     "tile_kernel",
@@ -47,7 +48,6 @@ HEAVY = Kernel(
     stack_bytes=64,
     occupancy=occupancy(255, 96 * 1024, 128, LIMITS["9.0"]),
     launches=3,
-    configurations=4,
 )
 NO_CARD = Unknown("times, top kernels, hardware counters", "no GPU found")
 

@@ -14,6 +14,7 @@ from gpuprep.grader import Draw, Grader
 from gpuprep.grading import profile_ncu
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.loading import case_seed
+from gpuprep.grading.machine import card_lock
 from gpuprep.grading.process import WorkerProcess
 from gpuprep.grading.profile_kernels import kernels_of
 from gpuprep.grading.profiled import Counters, Kernel, KernelTime, Timed, Unknown
@@ -113,8 +114,11 @@ class LocalCard:
 
     @contextlib.contextmanager
     def worker(self) -> Iterator[WorkerProcess]:
-        """A process on this card."""
-        with WorkerProcess("cuda") as worker:
+        """A process on this card, which meanwhile no other check of this user's measures on."""
+        import torch
+
+        uuid = str(torch.cuda.get_device_properties(0).uuid)
+        with card_lock(uuid), WorkerProcess("cuda") as worker:
             worker.wait_until_ready()
             yield worker
 

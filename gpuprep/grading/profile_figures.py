@@ -147,13 +147,19 @@ def _counted(result: CaseResult, work: Work, operation: Operation) -> Iterator[F
         if getattr(work, name) or name in bounds:
             yield figure(name, what_to_do if _is_much(result, name, operation) else "")
     yield figure("launches", _LAUNCHES if _is_over(result, "launches") else "")
+    is_wasteful = False
     if n_sectors := work.sectors_loaded + work.sectors_stored:
         # Lanes that load the same word share its sector: then more bytes arrive than are moved.
         used = min(1.0, work.bytes_moved / (n_sectors * SECTOR_BYTES))
-        where = lines.get("load", "") or lines.get("store", "")
-        yield Figure("sectors_used", used, _SECTORS.format(where=where) if used < WASTED_SECTORS else "")
+        wasted = {
+            "load": work.sectors_loaded * SECTOR_BYTES - work.bytes_loaded,
+            "store": work.sectors_stored * SECTOR_BYTES - work.bytes_stored,
+        }
+        where = lines.get(max(wasted, key=lambda kind: wasted[kind]), "")
+        is_wasteful = used < WASTED_SECTORS
+        yield Figure("sectors_used", used, _SECTORS.format(where=where) if is_wasteful else "")
     for name in ("sectors_per_load", "sectors_per_store"):
-        if value := getattr(work, name):
+        if (value := getattr(work, name)) and (is_wasteful or not _is_over(result, name)):
             yield Figure(name, value)
     if work.shared_requests:
         advice = ""
@@ -161,7 +167,7 @@ def _counted(result: CaseResult, work: Work, operation: Operation) -> Iterator[F
         if work.bank_conflicts and ("bank_conflicts" not in bounds or _is_over(result, "bank_conflicts")):
             advice = f"{_CONFLICTS.removesuffix('.')}{lines.get('shared', '')}."
         yield Figure("bank_conflicts", work.bank_conflicts, advice)
-    told = {*_TRAFFIC, "launches", "sectors_per_load", "sectors_per_store", "bank_conflicts"}
+    told = {*_TRAFFIC, "launches", "bank_conflicts", *(_SECTOR_FIGURES if is_wasteful else ())}
     for budget in result.budgets:
         if budget.used(work) > budget.most and (budget.of or budget.figure not in told):
             yield Figure(budget.name, budget.used(work), f"More than fits the budget: {budget.why}.", budget.least)
@@ -172,6 +178,7 @@ _TRAFFIC = {
     "bytes_stored": "Store each result once: what is not yet final stays in registers.",
     "dot_flops": "Leave out the products that nobody needs: tiles that a mask hides, or that were computed before.",
 }
+_SECTOR_FIGURES = ("sectors_loaded", "sectors_stored", "sectors_per_load", "sectors_per_store")
 _LAUNCHES = "Each launch reads its inputs from device memory again: do it in fewer kernels."
 _SECTORS = "Let neighbouring lanes access neighbouring elements{where}: of each sector that moves, part is wasted."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gpuprep.grading.profiled import Kernel
@@ -97,7 +98,7 @@ def _with_occupancy(kernel: Kernel, capability: str) -> Kernel:
     if kernel.registers is None:
         return kernel
     found = occupancy(kernel.registers, kernel.shared_bytes, kernel.threads, LIMITS[capability])
-    return Kernel(**{**vars(kernel), "occupancy": found})
+    return replace(kernel, occupancy=found)
 
 
 def _grid(value: Any) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerProcess
 from gpuprep.grading.signature import judge_import
 from gpuprep.grading.sources import are_unstarted, read_sources
 from gpuprep.grading.verdict import Graded, Stop, report_of
-from gpuprep.grading.witnessed import SEED_STEP, Call, witnessed_result
+from gpuprep.grading.witnessed import SEED_STEP
+from gpuprep.grading.witnessing import Witnessing
 from gpuprep.grading.work import budget_fault
 from gpuprep.model import Case, CaseResult, Evidence, Outcome, Report, Tier, Timing
 
@@ -123,10 +125,7 @@ class _Session:
     why_no_speed: str = ""
     why_inconclusive: str = ""
     calm_ms: float = math.inf
-    why_unwitnessed: str = ""
-    witness: WorkerProcess | None = None
-    witness_cache: str = ""
-    """Where the counting worker keeps what it compiles, made for this check."""
+    witnessing: Witnessing | None = None
     timings: tuple[Timing, ...] = ()
     card: str = "cpu"
     output: str = ""
@@ -145,9 +144,7 @@ class _Session:
             # The workers import torch while this side does, and the card's make their context while the CPU is graded.
             worker = stack.enter_context(self._learners("cpu"))
             if self.is_witnessed:
-                self.witness_cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuprep-witness-"))
-                bounds = self.cell.for_witness(self.witness_cache)
-                self.witness = stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True, bounds=bounds))
+                self.witnessing = self._witnessing(stack)
             early = self.device != "cpu" and card_is_likely()
             learner = stack.enter_context(self._learners("cuda")) if early else None
             # The card's contexts are made one after the other. Where the identity's worker is forked, it can come last.
@@ -180,7 +177,7 @@ class _Session:
             timings=self.timings,
             why_no_speed=self.why_no_speed,
             why_inconclusive=self.why_inconclusive,
-            why_unwitnessed=self.why_unwitnessed,
+            why_unwitnessed=self.witnessing.why_not if self.witnessing else "",
             evidence=self._evidence(grader, cases),
             stop=stop,
             device=self.card,
@@ -216,6 +213,19 @@ class _Session:
         bounds = self.cell.for_learner(device)
         prepared = self.pool.take(device) if self.pool and bounds is None else None
         return prepared or WorkerProcess(device, self.pool, bounds=bounds)
+
+    def _witnessing(self, stack: contextlib.ExitStack) -> Witnessing:
+        """The counting worker, which is only started once something has passed where that takes milliseconds."""
+        cache = stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuprep-witness-"))
+        bounds = self.cell.for_witness(cache)
+
+        def start() -> WorkerProcess:
+            return stack.enter_context(WorkerProcess("witness", self.pool, is_trusted=True, bounds=bounds))
+
+        witnessing = Witnessing(self.asking, start, cache)
+        if self.pool is None:
+            witnessing.begin()
+        return witnessing
 
     def _identity(self) -> WorkerProcess:
         """The one that holds the identity against the learner's, and runs our code only."""
@@ -269,8 +279,6 @@ class _Session:
         self.versions.update(worker.versions)
         if worker.device == "cpu" and not worker.can_count:
             raise GraderFaultError(worker.why_not, next_step="gpuprep doctor")
-        if worker.device == "cpu" and self.witness is not None:
-            self.witness.wait_until_ready()
         deadline = self.asking.deadline(worker.device)
         self._load(worker, grader, deadline)
         for place, case in enumerate(cases, start=1):
@@ -284,6 +292,8 @@ class _Session:
             if self.results[-1].outcome is Outcome.TIMED_OUT:
                 # A kernel that runs for ever does so in every case.
                 return
+        if worker.device == "cpu" and self.witnessing:
+            self.witnessing.look(self.results)
 
     def _load(self, worker: WorkerProcess, grader: Grader, deadline: float) -> None:
         self.on_event(f"{worker.device}: loading {self.path.name}")
@@ -302,37 +312,26 @@ class _Session:
         args = self._inputs(grader, case)
         targets = tuple(target for target in self.exercise.targets if target.of == case.op)
         asked = Asked(grader, case, worker.device, args, str(self.path), targets)
-        witness = self.witness if worker.device == "cpu" and grader.uses_kernels(case) else None
+        witnessing = self.witnessing if worker.device == "cpu" and grader.uses_kernels(case) else None
 
         def call(args: Sequence[Any], **options: bool) -> Answer:
             limit_s = max(0.0, deadline - time.monotonic())
             request = {"do": "call", "args": args, "reverse": False, "limit_s": limit_s, **options}
             return self.asking.ask(worker, request, deadline, f"in case {case.name}")
 
-        answer = call(args, traced=witness is not None)
+        answer = call(args, traced=witnessing is not None)
         with self.asking.making_sense_of(case.name):
             reversed_answer = None
             has_order = answer["status"] == "returned" and answer["work"]["programs"] > 1
-            if worker.can_count and has_order and witness is None:
+            if worker.can_count and has_order and witnessing is None:
                 # Programs of a launch have no order on a card: the other order must give the same result.
                 reversed_answer = call(args, reverse=True)
             result = result_of(asked, answer, reversed_answer)
             result = budget_fault(asked, answer, result) or result
-            return self._witnessed(witness, asked, answer, call) if witness and result.outcome.is_pass else result
-
-    def _witnessed(self, witness: WorkerProcess, asked: Asked, told: Answer, call: Call) -> CaseResult:
-        """What the counting worker makes of a case that the learner's worker passed."""
-
-        def ask(request: dict[str, Any]) -> Answer:
-            deadline = self.asking.deadline("witness")
-            request = {**request, "cache": self.witness_cache}
-            return self.asking.ask(witness, request, deadline, f"when case {asked.case.name} was counted again")
-
-        witnessed = witnessed_result(asked, told, self._inputs(asked.grader, asked.case, SEED_STEP), ask, call)
-        if witnessed.outcome is not Outcome.SKIPPED or asked.case.tier is Tier.WORK:
-            return witnessed
-        self.why_unwitnessed = witnessed.message
-        return asked.passed()
+            if witnessing and result.outcome.is_pass:
+                draw = partial(self._inputs, grader, case, SEED_STEP)
+                witnessing.add(len(self.results), asked, answer, draw, call)
+            return result
 
     def _inputs(self, grader: Grader, case: Case, step: int = 0) -> tuple[Any, ...]:
         try:

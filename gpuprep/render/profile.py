@@ -185,7 +185,7 @@ def _worded(figure: Figure, kernel: Kernel | None, timed: Timed | None) -> tuple
         return "grid", f"{counted(int(value), 'block')} of {counted(kernel.threads, 'thread')}"
     if figure.id == "median_ms" and timed is not None:
         return "a call", f"{milliseconds(value)} ({milliseconds(timed.low_ms, timed.high_ms)})"
-    label, form = _WORDS.get(figure.id, (figure.id, "{}"))
+    label, form = _WORDS.get(figure.id, (figure.id.replace("_", " "), "{}"))
     if not value and figure.id in _NONE:
         return label, "none"
     if figure.id == "launches" and value == figure.least:

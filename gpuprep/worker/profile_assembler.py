@@ -121,7 +121,7 @@ def _said(command: Sequence[str]) -> dict[str, Resources]:
     if done.returncode:
         lines = [line for line in said.splitlines() if re.search(r"\b(error|fatal)\b", line)] or said.splitlines()
         why = lines[0].strip() if lines else f"exit code {done.returncode}"
-        raise AssemblerError(f"{Path(command[0]).name}: {why}")
+        raise AssemblerError(f"{Path(command[0]).name}: {why.removeprefix(Path(command[0]).name).strip()}")
     return resources_in(said)
 
 
