@@ -68,6 +68,14 @@ def graded_page(graded: Graded) -> Page:
     return page
 
 
+def interrupted_page(command: str) -> Page:
+    """After Ctrl-C: how to go on."""
+    page = Page()
+    page.line(("interrupted; all that was shown is recorded", "warning"))
+    page.next_command(command)
+    return page
+
+
 def graded_document(graded: Graded, exit_code: int) -> machine.Document:
     """The same, and every row, for a machine."""
     return machine.document(
