@@ -58,12 +58,14 @@ def test_exploit_does_no_harm(warm_pool: WarmPool, exploit: Path, level: Level) 
     assert harm_of(exploit, level, warm_pool) == []
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("exploit", EXPLOITS, ids=lambda path: path.stem)
 def test_exploit_does_harm_without_a_sandbox(warm_pool: WarmPool, exploit: Path) -> None:
     """An exploit that would do no harm anyway shows nothing of a sandbox."""
     assert bool(harm_of(exploit, Level.NONE, warm_pool)) == (exploit.stem not in HARMLESS)
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="the tests above ran as an ordinary user")
 @pytest.mark.skipif(bool(MISSING), reason="not all levels are to be had here")
 def test_no_exploit_does_harm_to_an_ordinary_user() -> None:
