@@ -43,7 +43,7 @@ def grade(
     from gpuprep.classroom.grade import Settings, Standing, grade_class
     from gpuprep.errors import GraderFaultError
     from gpuprep.render import machine, terminal
-    from gpuprep.render.classroom import graded_document, graded_page, row_page
+    from gpuprep.render.classroom import graded_document, graded_page, interrupted_page, row_page
 
     settings = Settings(Path(out).expanduser(), jobs, resume, device, require_sandbox)
     found = curriculum.load(Path(folder).expanduser() if folder else None)
@@ -59,7 +59,7 @@ def grade(
             )
     except KeyboardInterrupt:
         again = sys.argv[1:] if resume else [*sys.argv[1:], "--resume"]
-        terminal.notice(f"interrupted; to go on: gpuprep {shlex.join(again)}", style="warning")
+        terminal.show(interrupted_page(f"gpuprep {shlex.join(again)}"), stderr=True)
         raise typer.Exit(INTERRUPTED) from None
     code = GraderFaultError.exit_code if graded.n_faults else 0
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import shlex
 import signal
@@ -85,7 +86,8 @@ class Room:
     def grade(self, executor: Scripted | None = None, *, is_resumed: bool = False, **settings: object) -> Graded:
         """Grade it."""
         self.told: list[Standing] = []
-        chosen = Settings(self.root / "out", is_resumed=is_resumed, device="cpu", **settings)  # type: ignore[arg-type]
+        fields = {"device": "cpu", "is_resumed": is_resumed, **settings}
+        chosen = Settings(self.root / "out", **fields)  # type: ignore[arg-type]
         return grade_class(
             self.root / "class",
             self.root / "hw.yaml",
@@ -237,7 +239,9 @@ def test_two_gradings_at_once_are_refused(room: Room) -> None:
 def test_sandbox_below_what_is_required_is_refused(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is graded; an unknown one, too."""
     none = dict.fromkeys(offered(), "not on this machine")
-    monkeypatch.setattr("gpuprep.grading.confining.offered", lambda: none)
+    probe = functools.cache(lambda: none)
+    monkeypatch.setattr("gpuprep.grading.confining.offered", probe)
+    monkeypatch.setattr("gpuprep.classroom.grade.offered", probe)
     for level in ("full", "landlock"):
         with pytest.raises(UsageError, match="not on this machine"):
             room.grade(Scripted(provisional), required_sandbox=level)
@@ -279,11 +283,11 @@ def test_jobs_by_default_are_the_cores() -> None:
 
 def fulfils(handed: Mapping[tuple[str, str], Handed], graded: Graded) -> list[str]:
     """The files that did not get what they must."""
+    found = ((handed[row.submission, score.exercise_id], row, score) for row in graded.rows for score in row.scores)
     return [
-        f"{row.submission} {score.exercise_id} ({handed[row.submission, score.exercise_id].source}): {score.outcome}"
-        for row in graded.rows
-        for score in row.scores
-        if score.outcome not in handed[row.submission, score.exercise_id].expected
+        f"{row.submission} {file.source}: {score.outcome} {score.note}"
+        for file, row, score in found
+        if score.outcome not in file.expected
     ]
 
 
@@ -359,6 +363,23 @@ def test_file_that_was_exchanged_is_no_verdict(tmp_path: Path, curriculum: Curri
     with LocalExecutor(1, tmp_path) as executor:
         (found,) = executor.run([replace(task, file_hash="0" * 64)])
     assert "not what was handed in" in found.fault
+
+
+def test_grader_that_takes_its_machine_for_unfit_is_replaced(tmp_path: Path, curriculum: Curriculum) -> None:
+    """It would fail in all that is left, faster than any other grades."""
+    task = _task(curriculum, curriculum.stub_path(curriculum.exercise("ex_01")), "ada")
+    with LocalExecutor(1, tmp_path) as executor:
+        found = list(executor.run([replace(task, sandbox="strong"), task]))
+    assert "no sandbox is called" in found[0].fault
+    assert found[1].report is not None
+    assert found[1].report.outcome is Outcome.NOT_STARTED
+
+
+def test_card_that_is_not_there_is_told_at_once(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a class is graded without it."""
+    monkeypatch.setattr("gpuprep.classroom.grade.card_is_likely", lambda: False)
+    with pytest.raises(UsageError, match="no CUDA device"):
+        room.grade(Scripted(provisional), device="cuda")
 
 
 def test_graders_that_never_start_are_told(

@@ -105,7 +105,7 @@ def grade(task: Task, pool: Any) -> dict[str, Any]:
     import random
 
     from gpuprep.curriculum import Curriculum
-    from gpuprep.errors import GpuprepError
+    from gpuprep.errors import GpuprepError, UsageError
     from gpuprep.grading.loading import load_grader
     from gpuprep.grading.session import check
 
@@ -127,6 +127,9 @@ def grade(task: Task, pool: Any) -> dict[str, Any]:
             if report.file_hash != task.file_hash:
                 return {"fault": f"{task.path} is not what was handed in: something changed it"}
             reports.append(report)
+    except UsageError as error:
+        # What this process thinks of its machine: another one may find it otherwise.
+        return {"fault": error.message, "is_unfit": True}
     except GpuprepError as error:
         return {"fault": error.message}
     except Exception as error:  # noqa: BLE001  a fault of ours in one task must not end the others

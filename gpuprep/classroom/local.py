@@ -182,6 +182,8 @@ class _Grader:
                 self.is_ready = True
             elif self.task is not None:
                 self._answer, self.task = Finished.from_answer(self.task, line), None
+                if line.get("is_unfit"):
+                    return False
         return bool(data)
 
     def finished(self) -> Finished | None:
@@ -275,6 +277,9 @@ def _serve(connection: socket.socket, device: str) -> None:
             while line := lines.readline():
                 answer = grade(Task.from_json(line), pool)
                 connection.sendall(json.dumps(answer).encode() + b"\n")
+                if answer.get("is_unfit"):
+                    # Else it would fail in the next tasks as quickly, and so get most of them.
+                    return
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
