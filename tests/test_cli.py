@@ -230,6 +230,7 @@ def test_interrupt_that_is_swallowed(gym: Path, run: Callable[..., Ran], monkeyp
         on_event("the next thing")
         return samples.provisional()
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(session, "check", check)
     assert run("check", "1").code == 130

@@ -1,3 +1,5 @@
+# expect: PROVISIONAL
+# expect-gpu: PASSED|PROVISIONAL|TOO_SLOW
 # Two rings at once, half of the vector in either direction, so that both sides of every link are used.
 from dataclasses import dataclass
 

@@ -1,3 +1,5 @@
+# expect: PROVISIONAL
+# expect-gpu: PASSED|PROVISIONAL|TOO_SLOW
 # isend and irecv one by one, and chunks that are padded by an empty last one instead of split evenly.
 from dataclasses import dataclass
 

@@ -1,3 +1,5 @@
+# expect: PROVISIONAL
+# expect-gpu: PASSED|PROVISIONAL|TOO_SLOW
 # The all-reduces that torch.compile knows, which return a new tensor; q, k and v in a view of one shard.
 import torch
 import torch.distributed as dist

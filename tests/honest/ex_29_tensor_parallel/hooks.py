@@ -1,3 +1,5 @@
+# expect: PROVISIONAL
+# expect-gpu: PASSED|PROVISIONAL|TOO_SLOW
 # No autograd.Function: a hook on x sums its gradient, and y is summed behind autograd's back. Attention is written out.
 import torch
 import torch.distributed as dist

@@ -1,3 +1,5 @@
+# expect: PROVISIONAL
+# expect-gpu: PASSED|PROVISIONAL|TOO_SLOW
 # One Function a layer. Backward, the sum of x's gradient is under way while that of the weight is computed.
 import torch
 import torch.distributed as dist

@@ -1,3 +1,4 @@
+# expect: PASSED
 # Collectives that take lists, whose entries are parts of one tensor, and hooks on the shared weights.
 import torch
 import torch.distributed as dist

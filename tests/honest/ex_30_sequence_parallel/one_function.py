@@ -1,3 +1,4 @@
+# expect: PASSED
 # The block as one Function with its backward pass written out: collectives run while products are computed, and the
 # gradients of the three shared weights share one all-reduce.
 import math

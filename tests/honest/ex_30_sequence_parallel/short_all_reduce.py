@@ -1,3 +1,4 @@
+# expect: PASSED
 # The three shared weights as rows of one, so that their gradients take one short all-reduce; RowParallel and
 # ColumnParallel as layers that call the pair themselves, and a world of one that sends nothing.
 import torch
