@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
-from gpuprep import __version__, cli_dev, cli_grade, cli_history, cli_init, cli_profile, cli_report, cli_watch
+from gpuprep import (
+    __version__,
+    cli_classroom,
+    cli_dev,
+    cli_grade,
+    cli_history,
+    cli_init,
+    cli_profile,
+    cli_report,
+    cli_watch,
+)
 from gpuprep.cli_exercise import OneExercise, complete
 from gpuprep.cli_typer import QuickCommand, QuickGroup
 from gpuprep.errors import GpuprepError, UsageError, WorkspaceError
@@ -320,6 +330,7 @@ def pool(
 
 
 app.command(cls=QuickCommand, rich_help_panel=CLASSES)(cli_grade.grade)
+app.add_typer(cli_classroom.app, name="classroom", rich_help_panel=CLASSES)
 
 
 def main() -> NoReturn:

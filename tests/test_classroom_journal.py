@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     """A folder with a journal of ada and bob."""
     with Journal(tmp_path) as journal:
         assert not journal.has_begun
-        journal.begin(IDENTITY, [ADA, BOB])
+        journal.begin(IDENTITY, [ADA, BOB], "title: Homework 1")
     return tmp_path
 
 

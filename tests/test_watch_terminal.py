@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 from watch_latency import latencies_s
-from watch_terminal import WatchTerminal, save_by_renaming, save_in_place, save_with_backup, watching
+from watch_terminal import GPUPREP, WatchTerminal, save_by_renaming, save_in_place, save_with_backup, watching
 
 from gpuprep import workspace
 from gpuprep.curriculum import Curriculum
@@ -334,20 +334,20 @@ def test_bench_has_the_terminal_and_gives_it_back(gym: Path, curriculum: Curricu
 
 def test_bare_command_in_a_workspace_watches(gym: Path) -> None:
     """Where somebody sits at a terminal; in a pipe it shows what is next."""
-    terminal = WatchTerminal(["gpuprep"], gym)
+    terminal = WatchTerminal([GPUPREP], gym)
     try:
         terminal.wait("waiting for a save")
         assert terminal.leave() == 0
     finally:
         terminal.child.close(force=True)
-    piped = subprocess.run(["gpuprep"], cwd=gym, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
+    piped = subprocess.run([GPUPREP], cwd=gym, capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL)
     assert "next: gpuprep check ex_01" in piped.stdout
 
 
 def test_watch_needs_a_terminal(gym: Path) -> None:
     """Without one it says what to type instead."""
     ran = subprocess.run(
-        ["gpuprep", "watch"], cwd=gym, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+        [GPUPREP, "watch"], cwd=gym, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
     )
     assert ran.returncode == 2
     assert "gpuprep check" in ran.stderr
@@ -356,7 +356,7 @@ def test_watch_needs_a_terminal(gym: Path) -> None:
 def test_json_is_a_line_a_check_and_needs_no_terminal(gym: Path, curriculum: Curriculum) -> None:
     """For an editor that listens; a signal ends it."""
     save_in_place(file_of(gym, curriculum, "ex_01"), "no Python\n")
-    command = ["gpuprep", "watch", "--json"]
+    command = [GPUPREP, "watch", "--json"]
     with subprocess.Popen(
         command, cwd=gym, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True
     ) as process:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import pexpect
 import psutil
 import pyte
 
+GPUPREP = str(Path(sys.executable).with_name("gpuprep"))
+"""The command as it was installed beside this interpreter, which need not be on the path."""
 LIMIT_S = 60.0
 """For anything to be shown. On a busy machine the first check waits for the pool's imports."""
 LOOK_S = 0.005
@@ -128,7 +131,7 @@ def watching(
 ) -> Iterator[WatchTerminal]:
     """A watch that is gone afterwards, whatever happens."""
     terminal = WatchTerminal(
-        ["gpuprep", "watch", *arguments], folder, columns=columns, rows=rows, environment=environment
+        [GPUPREP, "watch", *arguments], folder, columns=columns, rows=rows, environment=environment
     )
     try:
         yield terminal

@@ -30,6 +30,7 @@ from gpuprep.grading.confining import AUTO, chosen_level, offered
 from gpuprep.grading.loading import load_grader
 from gpuprep.model import Outcome, Tier
 from gpuprep.workspace import write_atomically
+from gpuprep.yaml_nodes import read_text
 
 SCORES = "scores.csv"
 FILES = "graded"
@@ -145,7 +146,7 @@ def grade_class(
             if journal.has_begun:
                 journal.refuse_another(identity, noted)
             else:
-                journal.begin(identity, noted)
+                journal.begin(identity, noted, read_text(assignment_path))
             run = _Run(assignment, journal, on_standing or (lambda _: None))
             n_before = run.n_done
             tasks = run.left(
@@ -153,6 +154,7 @@ def grade_class(
             )
             with _executor(executor, settings) as graders:
                 run.through(graders, tasks)
+            journal.finish()
             rows = tuple(run.row(each) for each in journal.submissions())
         write_atomically(out / SCORES, scores_csv(assignment, rows))
     return Graded(assignment, rows, out, sandbox, run.n_done - n_before, n_before, time.monotonic() - started)

@@ -96,10 +96,16 @@ class Journal:
     ) -> None:
         self._connection.close()
 
-    def begin(self, identity: Identity, submissions: Sequence[Noted]) -> None:
-        """Note what is going to be graded, all of it or nothing."""
+    def begin(self, identity: Identity, submissions: Sequence[Noted], assignment: str) -> None:
+        """Note what is going to be graded, all of it or nothing.
+
+        Args:
+            identity: with what.
+            submissions: of whom.
+            assignment: the text of the assignment.
+        """
         with self._writing() as connection:
-            facts = {"identity": json.dumps(asdict(identity))}
+            facts = {"identity": json.dumps(asdict(identity)), "assignment": _text(assignment)}
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
             connection.executemany(
                 "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?)",
@@ -154,6 +160,23 @@ class Journal:
         ]
         return found
 
+    def finish(self) -> None:
+        """Note that all has been graded."""
+        with self._writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES ('finished', ?)", (_now(),))
+
+    @property
+    def is_finished(self) -> bool:
+        """True once all has been graded."""
+        return bool(self._rows("SELECT 1 FROM facts WHERE name = 'finished'"))
+
+    def assignment(self) -> str:
+        """The text of the assignment that was graded."""
+        found = self._rows("SELECT value FROM facts WHERE name = 'assignment'")
+        if not found:
+            raise unreadable(self.path, "it has no assignment")
+        return str(found[0][0])
+
     def identity(self) -> Identity:
         """What it was begun with."""
         try:
@@ -175,7 +198,7 @@ class Journal:
     def record(self, grade: Grade) -> None:
         """Commit a grade; it is on the disk when this returns."""
         report = zlib.compress(json.dumps(grade.report.as_dict()).encode()) if grade.report else None
-        finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+        finished = _now()
         row = (
             grade.submission,
             grade.exercise_id,
@@ -206,6 +229,10 @@ class Journal:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         with explained(self.path, "write"), transaction(self._connection):
             yield self._connection
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _text(said: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gpuprep.classroom.grade import Graded, by_exercise
+from gpuprep.classroom.record import ClassRecord
 from gpuprep.classroom.scoring import MISSING, REFUSED, ExerciseScore, Fate, Row, note, points
 from gpuprep.model import Outcome, Tier
 from gpuprep.render import machine
@@ -24,6 +25,11 @@ def outcome_mark(outcome: str) -> Mark:
 def row_page(row: Row) -> Page:
     """A submission's line: its points, and the outcome of each exercise."""
     page = Page()
+    _line(page, row)
+    return page
+
+
+def _line(page: Page, row: Row) -> None:
     total = f"{points(row.score)} of {points(row.max_score)}"
     name = row.submission if len(row.submission) <= _NAME_WIDTH else row.submission[: _NAME_WIDTH - 1] + "…"
     parts: list[str | tuple[str, str]] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>12}", "strong")]
@@ -33,7 +39,6 @@ def row_page(row: Row) -> Page:
     if row.n_days_late:
         parts.append((f"  {counted(row.n_days_late, 'day')} late", "warning"))
     page.line(*parts)
-    return page
 
 
 def graded_page(graded: Graded) -> Page:
@@ -66,6 +71,26 @@ def graded_page(graded: Graded) -> Page:
         page.line(f"sandbox: {graded.sandbox}", indent=2)
     page.line(f"scores: {graded.scores_path}", indent=2)
     return page
+
+
+def class_page(record: ClassRecord) -> Page:
+    """A class again: its title, and a line a submission."""
+    page = Page()
+    page.line((record.assignment.title, "strong"), f"  {counted(len(record.students), 'submission')}")
+    page.blank()
+    for student in record.students:
+        _line(page, student.row)
+    return page
+
+
+def class_document(record: ClassRecord) -> machine.Document:
+    """The same for a machine."""
+    return machine.document(
+        "classroom list",
+        title=record.assignment.title,
+        sandbox=record.identity.sandbox,
+        submissions=[_row_dict(student.row) for student in record.students],
+    )
 
 
 def interrupted_page(command: str) -> Page:
