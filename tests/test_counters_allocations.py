@@ -1,5 +1,8 @@
 """How much memory the tensors of host code hold."""
 
+import threading
+import time
+
 import torch
 
 from gpuprep.counters.torch_ops import HostOps
@@ -53,3 +56,24 @@ def test_a_buffer_from_an_earlier_call_counts_when_it_is_used():
     """Memory that a file keeps between calls is memory all the same."""
     kept = torch.empty(KIB)
     assert _measured(lambda: kept.add_(1)) == (4 * KIB, 4 * KIB)
+
+
+def _clear_soon(lent):
+    time.sleep(0.003)
+    lent.clear()
+
+
+def test_collective_gets_time_to_let_go():
+    """What another thread frees just after somebody waited for it does not count beside what is made next."""
+    for has_ended in (False, True):
+        host_ops = HostOps()
+        with host_ops.recording():
+            lent = [torch.empty(KIB)]
+            thread = threading.Thread(target=_clear_soon, args=(lent,))
+            thread.start()
+            if has_ended:
+                host_ops.allocations.collective_ended()
+            other = torch.empty(KIB)
+            thread.join()
+        assert other.numel() == KIB
+        assert host_ops.allocations.peak_bytes == (4 * KIB if has_ended else 8 * KIB)

@@ -234,7 +234,8 @@ def test_killed_watch_takes_its_pool_along(gym: Path) -> None:
 
 def test_ctrl_z_gives_the_terminal_back_to_the_shell_for_a_while(gym: Path) -> None:
     """It stops like any program, and comes back where it was; what was saved meanwhile is checked then."""
-    terminal = WatchTerminal(["bash", "--norc", "-i"], gym, environment={"PS1": "shell> "})
+    path = f"{Path(GPUPREP).parent}:{os.environ['PATH']}"
+    terminal = WatchTerminal(["bash", "--norc", "-i"], gym, environment={"PS1": "shell> ", "PATH": path})
     try:
         terminal.wait("shell>")
         terminal.press("gpuprep watch\n")

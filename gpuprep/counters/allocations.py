@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from functools import partial
@@ -11,6 +12,9 @@ from typing import Any
 import torch
 
 from gpuprep.channel import storage_id
+
+LETTING_GO_S = 0.01
+"""For so long after a collective, the thread that carried it out may still be about to let go of its tensors."""
 
 
 class Allocations:
@@ -27,6 +31,7 @@ class Allocations:
         self.peak_bytes = 0
         self.largest_bytes = 0
         self._held_bytes = 0
+        self._settled_at = 0.0
         self._inputs = set(map(storage_id, inputs))
         self._alive: dict[int, weakref.ref[Any]] = {}
         # A storage can end in any thread, and while another one is being noted.
@@ -43,11 +48,18 @@ class Allocations:
             for item in result:
                 self.note(item)
 
+    def collective_ended(self) -> None:
+        """Somebody has waited for a collective. What only it held is gone soon, and must not count from now on."""
+        self._settled_at = time.monotonic() + LETTING_GO_S
+
     def _hold(self, key: int, storage: torch.UntypedStorage) -> None:
+        n_bytes = storage.nbytes()
+        while self._held_bytes + n_bytes > self.peak_bytes and time.monotonic() < self._settled_at:
+            # Its thread can't let go of anything while this one runs Python.
+            time.sleep(0.0005)
         with self._lock:
             if key in self._inputs or key in self._alive:
                 return
-            n_bytes = storage.nbytes()
             self._alive[key] = weakref.ref(storage, partial(self._let_go, key, n_bytes))
             self._held_bytes += n_bytes
             self.peak_bytes = max(self.peak_bytes, self._held_bytes)

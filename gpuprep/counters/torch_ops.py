@@ -65,6 +65,8 @@ class HostOps:
         self._is_on = True
         undo = [self._patch_tensor(name) for name in _LEAVING_TORCH]
         undo.append(self._patch_threads())
+        if torch.distributed.is_available():
+            undo.append(self._patch_waiting())
         try:
             with _Mode(self):
                 yield
@@ -77,6 +79,7 @@ class HostOps:
         """Keeps an operation as torch dispatched it, with what it sends to other ranks and multiplies."""
         if name.startswith(NAMESPACES):
             self.collectives.note(name, args, result)
+            self.allocations.collective_ended()
         factor = _FACTORS.get(name.partition(".")[2].partition(".")[0])
         if factor is not None:
             # [..., M, K] by [K, N]; a multiply and an add each
@@ -106,6 +109,17 @@ class HostOps:
             return original(tensor, *args, **kwargs)
 
         return _replace(torch.Tensor, name, noting)
+
+    def _patch_waiting(self) -> Callable[[], None]:
+        wait = torch.distributed.Work.wait
+
+        def noting(work: torch.distributed.Work, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return wait(work, *args, **kwargs)
+            finally:
+                self.allocations.collective_ended()
+
+        return _replace(torch.distributed.Work, "wait", noting)
 
     def _patch_threads(self) -> Callable[[], None]:
         """Makes threads that start now record too: a dispatch mode sees its own thread only."""
