@@ -64,12 +64,14 @@ class Copy(Sum):
         return 0
 
 
+@pytest.mark.parametrize("seeds", [ONE_SEED, pytest.param(SEEDS, marks=pytest.mark.soak)], ids=["", "several seeds"])
 @pytest.mark.parametrize("exercise", CURRICULUM.exercises, ids=lambda exercise: exercise.id)
-def test_every_grader_is_sharp(exercise: Exercise) -> None:
-    """The curriculum's own tolerances let honest results through, and nothing else, over several seeds."""
-    assert len(SEEDS) >= 3
-    for found in sharpness(load_grader(CURRICULUM, exercise)):
-        assert found.is_sharp, found
+def test_every_grader_is_sharp(exercise: Exercise, seeds: Sequence[int]) -> None:
+    """The curriculum's own tolerances let honest results through, and nothing else."""
+    found = sharpness(load_grader(CURRICULUM, exercise), seeds=seeds)
+    assert found
+    for one in found:
+        assert one.is_sharp, one
 
 
 def test_fitting_tolerance() -> None:

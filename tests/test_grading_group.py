@@ -103,7 +103,7 @@ WRONG = {
 def test_trouble_is_told_by_rank_and_line(tmp_path: Path, text: str, outcome: Outcome, line: int, words: str) -> None:
     """Whichever rank it is that fails, hangs or leaves, the report says which, what for, and where."""
     started, before = time.monotonic(), children()
-    report = graded(tmp_path, text)
+    report = graded(tmp_path, text, timeout_s=4)
     failure = report.first_failure
     assert failure is not None
     assert (report.outcome, failure.where.line if failure.where else 0) == (outcome, line), failure.message
