@@ -17,6 +17,7 @@ from gpuprep import (
     cli_init,
     cli_profile,
     cli_report,
+    cli_verify,
     cli_watch,
 )
 from gpuprep.cli_exercise import OneExercise, complete
@@ -300,7 +301,7 @@ def calibrate(as_json: cli_dev.AsJson = False) -> None:
 
     with terminal.status("calibrate") as on_event:
         on_event("measuring copies and matmuls")
-        calibration = calibrate_card()
+        calibration = calibrate_card(on_event)
     terminal.answer(calibration_page(calibration), machine.calibrate(calibration), as_json=as_json)
 
 
@@ -331,6 +332,7 @@ def pool(
 
 app.command(cls=QuickCommand, rich_help_panel=CLASSES)(cli_grade.grade)
 app.add_typer(cli_classroom.app, name="classroom", rich_help_panel=CLASSES)
+app.command(cls=QuickCommand, rich_help_panel=CLASSES)(cli_verify.verify)
 
 
 def main() -> NoReturn:

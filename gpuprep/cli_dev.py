@@ -86,20 +86,26 @@ def check_(
 @app.command(cls=QuickCommand)
 def attacks(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Attacks to try; all of them if left out.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Attacks and exploits; all of them if left out."),
     ] = None,
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; `auto` uses a GPU where there is one.")
     ] = "auto",
+    sandbox: Annotated[
+        Literal["auto", "all", "none", "landlock", "full"],
+        typer.Option(help="Where to try them; `auto` is the strongest level that there is here, as in `grade`."),
+    ] = "auto",
     folder: CurriculumFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Try every known attack on the grader, and every honest solution that it must let through."""
+    """Try every known attack on verdicts and on the machine, and every honest solution that must be let through."""
     from gpuprep.authoring.attack_table import attack_table
-    from gpuprep.render import authoring, terminal
+    from gpuprep.render import terminal
+    from gpuprep.render.attacks import attacks_document, attacks_page
 
     curriculum = _load(folder)
     with terminal.status("dev attacks") as on_event:
-        table = attack_table(curriculum, names, device=device, on_event=on_event)
-    terminal.answer(authoring.attacks_page(table), authoring.attacks_document(table), as_json=as_json)
+        table = attack_table(curriculum, names, device=device, sandbox=sandbox, on_event=on_event)
+    terminal.answer(attacks_page(table), attacks_document(table), as_json=as_json)
     raise typer.Exit(int(not table.holds))

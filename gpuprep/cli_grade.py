@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from gpuprep import cli_dev
+
+if TYPE_CHECKING:
+    from gpuprep.classroom.submissions import Found
 
 INTERRUPTED = 130
 """What shells report for a process that Ctrl-C ended."""
@@ -17,15 +20,32 @@ INTERRUPTED = 130
 
 def grade(
     submissions: Annotated[
-        str,
-        typer.Argument(metavar="SUBMISSIONS", help="A folder of folders and archives, or a CSV of submission,path."),
-    ],
+        str | None,
+        typer.Argument(
+            metavar="SUBMISSIONS",
+            help="A folder of folders and archives, or a CSV of submission,path; with --single, one submission.",
+        ),
+    ] = None,
     assignment: Annotated[
-        str, typer.Option(metavar="FILE", help="What to grade and what it is worth: an assignment.yaml.")
-    ],
-    out: Annotated[str, typer.Option(metavar="DIR", help="Where scores.csv and the journal go.")],
+        str | None, typer.Option(metavar="FILE", help="What to grade and what it is worth: an assignment.yaml.")
+    ] = None,
+    out: Annotated[str | None, typer.Option(metavar="DIR", help="Where scores.csv and the journal go.")] = None,
+    upgrade: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Complete on this machine's GPU what was graded into DIR without one."),
+    ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", help="SUBMISSIONS is one submission: a folder, an archive or a file.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="With --single: whose it is; as its folder if left out.")
+    ] = None,
+    submitted: Annotated[
+        str | None, typer.Option(metavar="TIME", help="With --single: when it was handed in, 2026-03-01T23:59+01:00.")
+    ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Files at a time; one a core if left out, one with a GPU.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Files at a time; one a core if left out. One at a time is timed."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what was stopped.")] = False,
     require_sandbox: Annotated[
@@ -35,17 +55,37 @@ def grade(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; `auto` uses a GPU where there is one.")
     ] = "auto",
+    executor: Annotated[
+        Literal["local", "ray", "slurm"], typer.Option(help="Which machines grade: this one, or those of a cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDR", help="A Ray that runs: `auto` or host:port; $RAY_ADDRESS, or a new one here."),
+    ] = None,
+    accelerator: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="With Ray: the type of GPU to grade on, like H100.")
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="With Slurm: an option of sbatch, like partition=gpu. Repeat it."),
+    ] = None,
     folder: cli_dev.CurriculumFolder = None,
     as_json: cli_dev.AsJson = False,
 ) -> None:
     """Grade a class: a line a submission, and DIR/scores.csv. It can be stopped at any moment and resumed."""
     from gpuprep import curriculum
+    from gpuprep.classroom.executors import Place
     from gpuprep.classroom.grade import Settings, Standing, grade_class
+    from gpuprep.classroom.upgrade import upgrade_class
     from gpuprep.errors import GraderFaultError
     from gpuprep.render import machine, terminal
     from gpuprep.render.classroom import graded_document, graded_page, interrupted_page, row_page
 
-    settings = Settings(Path(out).expanduser(), jobs, resume, device, require_sandbox)
+    _refuse_mixed(submissions, assignment, out, upgrade, is_resumed=resume)
+    place = Place(executor, ray_address, accelerator, slurm or ())
+    target = Path(out or upgrade or "").expanduser()
+    settings = Settings(target, jobs, resume, device, require_sandbox, place.is_elsewhere)
+    graders = place.executor(target, n_jobs=jobs, device="cuda" if upgrade else device)
     found = curriculum.load(Path(folder).expanduser() if folder else None)
     try:
         with terminal.bar("grade") as update:
@@ -54,11 +94,19 @@ def grade(
                 page = row_page(standing.row) if standing.row and not as_json else None
                 update(standing.n_done, standing.n_files, page)
 
-            graded = grade_class(
-                Path(submissions).expanduser(), Path(assignment).expanduser(), found, settings, on_standing=tell
-            )
+            if upgrade is not None:
+                graded = upgrade_class(Path(upgrade).expanduser(), found, settings, on_standing=tell, executor=graders)
+            else:
+                graded = grade_class(
+                    _source(submissions or "", name, submitted, is_single=single),
+                    Path(assignment or "").expanduser(),
+                    found,
+                    settings,
+                    on_standing=tell,
+                    executor=graders,
+                )
     except KeyboardInterrupt:
-        again = sys.argv[1:] if resume else [*sys.argv[1:], "--resume"]
+        again = sys.argv[1:] if resume or upgrade else [*sys.argv[1:], "--resume"]
         terminal.show(interrupted_page(f"gpuprep {shlex.join(again)}"), stderr=True)
         raise typer.Exit(INTERRUPTED) from None
     code = GraderFaultError.exit_code if graded.n_faults else 0
@@ -67,3 +115,49 @@ def grade(
     else:
         terminal.show(graded_page(graded), gap=True)
     raise typer.Exit(code)
+
+
+def _refuse_mixed(
+    submissions: str | None, assignment: str | None, out: str | None, upgrade: str | None, *, is_resumed: bool
+) -> None:
+    """Either a class is graded, and then all three are needed, or one that was is upgraded, and then none is.
+
+    Raises:
+        UsageError: something is missing or too much.
+    """
+    from gpuprep.errors import UsageError
+
+    named = {"SUBMISSIONS": submissions, "--assignment": assignment, "--out": out}
+    if upgrade is not None:
+        told = [name for name, value in (*named.items(), ("--resume", is_resumed or None)) if value is not None]
+        if told:
+            raise UsageError(
+                f"--upgrade takes all it needs from its folder: {', '.join(told)} can't be said with it",
+                next_step=f"gpuprep grade --upgrade {shlex.quote(upgrade)}",
+            )
+    elif lacking := [name for name, value in named.items() if value is None]:
+        raise UsageError(
+            f"missing: {', '.join(lacking)}",
+            next_step="gpuprep grade SUBMISSIONS --assignment FILE --out DIR",
+        )
+
+
+def _source(submissions: str, name: str | None, submitted: str | None, *, is_single: bool) -> Path | Found:
+    """What is to be graded, as it was named.
+
+    Raises:
+        UsageError: it is said of one submission what is asked of a class, or the other way round.
+    """
+    from gpuprep.classroom.assignment import moment
+    from gpuprep.classroom.submissions import find_one
+    from gpuprep.errors import UsageError
+
+    path = Path(submissions).expanduser()
+    if not is_single:
+        if name is not None or submitted is not None:
+            raise UsageError("--name and --submitted are said of one submission", next_step="add --single")
+        return path
+    try:
+        return find_one(path, name, moment(submitted) if submitted is not None else None)
+    except ValueError as error:
+        raise UsageError(f"--submitted: {error}", next_step="gpuprep grade --help") from None

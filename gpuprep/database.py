@@ -21,6 +21,9 @@ Migrations = Sequence[Sequence[str]]
 BUSY_TIMEOUT_S = 30.0
 """How long to wait for other checks that are writing. One write takes milliseconds, so more means a stopped process."""
 
+ATTEMPTS = "record of attempts"
+"""What a learner's file holds."""
+
 _RETRY_PAUSE_S = 0.01
 """Between two tries where SQLite reports a lock at once, without waiting for its own busy timeout."""
 
@@ -117,24 +120,36 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def explained(path: Path, verb: str) -> Iterator[None]:
-    """Turns what the disk and SQLite say into a ProgressError that names the file and what to do next."""
+def explained(path: Path, verb: str, what: str = ATTEMPTS) -> Iterator[None]:
+    """Turns what the disk and SQLite say into a ProgressError that names the file and what to do next.
+
+    Args:
+        path: the file.
+        verb: `read` or `write`.
+        what: the file holds, in words.
+    """
     try:
         yield
     except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
         raise  # our own mistake, not the disk's: keep the traceback
     except sqlite3.DatabaseError as error:
-        raise _explanation(path, verb, error) from error
+        raise _explanation(path, verb, what, error) from error
     except OSError as error:
-        raise _no_access(path, verb, error.strerror or str(error)) from error
+        raise _no_access(path, verb, what, error.strerror or str(error)) from error
 
 
-def unreadable(path: Path, reason: str) -> ProgressError:
-    """The error for a file whose content makes no sense."""
+def unreadable(path: Path, reason: str, what: str = ATTEMPTS) -> ProgressError:
+    """The error for a file whose content makes no sense.
+
+    Args:
+        path: the file.
+        reason: what makes no sense in it.
+        what: it holds, in words.
+    """
     # The -wal file must go along: SQLite would replay it over the new database of the same name.
     aside, files = shlex.quote(str(path.parent / "damaged")), shlex.quote(str(path))
     return ProgressError(
-        f"The record of attempts {path} is damaged: {reason}",
+        f"The {what} {path} is damaged: {reason}",
         next_step=f"Move it aside, and a new one is started: mkdir -p {aside} && mv {files}* {aside}/",
     )
 
@@ -198,7 +213,7 @@ def _primary_code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
-def _explanation(path: Path, verb: str, error: sqlite3.DatabaseError) -> ProgressError:
+def _explanation(path: Path, verb: str, what: str, error: sqlite3.DatabaseError) -> ProgressError:
     code = _primary_code(error)
     if code == sqlite3.SQLITE_FULL:
         return ProgressError(
@@ -210,15 +225,15 @@ def _explanation(path: Path, verb: str, error: sqlite3.DatabaseError) -> Progres
             next_step=f"fuser -v {shlex.quote(str(path))}",
         )
     if code in _NO_ACCESS:
-        return _no_access(path, verb, str(error))
+        return _no_access(path, verb, what, str(error))
     if code == sqlite3.SQLITE_IOERR:
         return ProgressError(f"The disk fails on {path}: {error}", next_step=f"df -h {shlex.quote(str(path.parent))}")
-    return unreadable(path, str(error))
+    return unreadable(path, str(error), what)
 
 
-def _no_access(path: Path, verb: str, reason: str) -> ProgressError:
+def _no_access(path: Path, verb: str, what: str, reason: str) -> ProgressError:
     right = "u+rwX" if verb == "write" else "u+rX"
     return ProgressError(
-        f"The record of attempts {path} can't be {'written' if verb == 'write' else 'read'}: {reason}",
+        f"The {what} {path} can't be {'written' if verb == 'write' else 'read'}: {reason}",
         next_step=f"chmod -R {right} {shlex.quote(str(path.parent))}",
     )

@@ -330,9 +330,8 @@ class Grader(ABC):
 
     def baselines(self, case: Case) -> Sequence[Baseline]:
         """What a learner would use instead of a speed case's solution, for targets and for `gpuprep bench`."""
-        if not self.baseline:
-            return ()
-        return (Baseline("eager", self.baseline, lambda *args: functools.partial(self.honest, case, *args)),)
+        eager = Baseline("eager", self.baseline, lambda *args: functools.partial(self.honest, case, *args))
+        return (eager,) if self.baseline else ()
 
     def allowed_in(self, case: Case) -> frozenset[str]:  # noqa: ARG002  overridden where operations differ
         """What host code may use in a case: `allowed_ops`, unless an operation has rules of its own."""
@@ -345,6 +344,10 @@ class Grader(ABC):
     def sweep(self, case: Case) -> Sequence[Case]:
         """Smaller cases of a speed case's operation, largest first, for `gpuprep bench --sweep`."""
         return scaled_down(case)
+
+    def why_not(self, case: Case) -> str:  # noqa: ARG002  overridden where sizes depend on each other
+        """Why a case of sizes that an instructor names makes no sense; empty where it does. See `grading.shapes`."""
+        return ""
 
     def traffic(self, case: Case) -> Traffic:
         """The least that a speed case moves and computes.

@@ -35,14 +35,20 @@ class Case:
     @property
     def name(self) -> str:
         """`n=1025 float32 offset`: what the terminal shows; unique within an exercise."""
-        axes = [f"{key}={value}" for key, value in self.params.items() if key not in ("op", *_UNNAMED)]
+        axes = [f"{key}={value}" for key, value in self.params.items() if key not in ("op", IS_HIDDEN, *_UNNAMED)]
         words = [str(self.params[key]) for key in _UNNAMED if self.params.get(key) not in (None, *_PLAIN)]
-        return " ".join([*([self.op] if self.op else []), *axes, *words])
+        hidden = ["hidden"] if self.is_hidden else []
+        return " ".join([*([self.op] if self.op else []), *axes, *words, *hidden])
 
     @property
     def op(self) -> str:
         """Which of several operations it calls; empty where the exercise has one. Each is timed for itself."""
         return str(self.params.get("op", ""))
+
+    @property
+    def is_hidden(self) -> bool:
+        """True of a class's case that no student may know of; what a student is told of one has no other parameter."""
+        return bool(self.params.get(IS_HIDDEN))
 
     def __getitem__(self, key: str) -> Any:
         return self.params[key]
@@ -52,6 +58,8 @@ class Case:
         return self.params.get(key, default)
 
 
+IS_HIDDEN = "is_hidden"
+"""The parameter that says so."""
 _UNNAMED = ("dtype", "distribution", "layout")
 _PLAIN = ("normal", "contiguous")
 

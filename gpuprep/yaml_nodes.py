@@ -39,7 +39,7 @@ class Value:
 
     def fault(self, problem: str) -> CurriculumError:
         """The error to raise about this value, with its file, line and key."""
-        return fault(self.path, self.node.start_mark.line + 1, f"{self.key}: {problem}" if self.key else problem)
+        return fault(self.path, self.line, f"{self.key}: {problem}" if self.key else problem)
 
     def text(self) -> str:
         """A string that isn't blank."""
@@ -72,6 +72,25 @@ class Value:
         if not isinstance(self.node, yaml.ScalarNode):
             raise self._wrong_kind("one value")
         return str(self.node.value)
+
+    def truth(self) -> bool:
+        """True or false."""
+        return self._scalar("true or false", "bool").lower() in ("true", "yes", "on")
+
+    @property
+    def line(self) -> int:
+        """Where it stands."""
+        return int(self.node.start_mark.line) + 1
+
+    @property
+    def is_integer(self) -> bool:
+        """True where `integer` would find a number."""
+        return bool(self.node.tag == _TAG + "int")
+
+    @property
+    def is_truth(self) -> bool:
+        """True where `truth` would find something."""
+        return bool(self.node.tag == _TAG + "bool")
 
     @property
     def is_text(self) -> bool:

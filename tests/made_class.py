@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpuprep.authoring.attacks import NO_VERDICT, attacks
-from gpuprep.authoring.wrong import expected_outcomes, wrong_files
+from gpuprep.authoring.wrong import expected_outcomes, solutions_in, wrong_files
 from gpuprep.curriculum import Curriculum
 from gpuprep.model import Outcome
 
@@ -23,22 +23,26 @@ class Handed:
 
     source: Path
     kind: str
-    """reference, stub, wrong or attack."""
+    """reference, stub, honest, wrong or attack."""
     expected: frozenset[str]
+    declared: frozenset[str] = frozenset()
+    """By the file itself, where it says something."""
 
 
-def choices(curriculum: Curriculum, exercise_id: str, *, has_attacks: bool) -> Sequence[Handed]:
+def choices(
+    curriculum: Curriculum, exercise_id: str, *, has_attacks: bool, has_honest: bool = False
+) -> Sequence[Handed]:
     """All that may be handed in for an exercise, the reference and the stub as often as the others together."""
     exercise = curriculum.exercise(exercise_id)
     found = [
-        Handed(path, "wrong", frozenset(expected_outcomes(path)))
+        Handed(path, "wrong", expected_outcomes(path), expected_outcomes(path))
         for path in wrong_files(curriculum, exercise)
         if path.suffix == ".py"
     ]
     if has_attacks:
         found += [
             # A machine that is harder to get at may stop it in another place: but never may it pass.
-            Handed(attack.path, "attack", FAILURES | attack.expected)
+            Handed(attack.path, "attack", FAILURES | attack.expected, attack.expected)
             for attack in attacks(curriculum)
             if attack.exercise_id == exercise_id
             and not attack.needs_gpu
@@ -47,6 +51,9 @@ def choices(curriculum: Curriculum, exercise_id: str, *, has_attacks: bool) -> S
             and attack.n_checks == 1
             and NO_VERDICT not in attack.expected
         ]
+    if has_honest:
+        folder = curriculum.root / "tests" / "honest" / exercise.slug
+        found += [Handed(path, "honest", expected_outcomes(path)) for path in solutions_in(folder)]
     reference = Handed(curriculum.reference_path(exercise), "reference", PASSES)
     stub = Handed(curriculum.stub_path(exercise), "stub", frozenset({Outcome.NOT_STARTED}))
     return [*found, *[reference, stub] * max(1, len(found) // 2)]

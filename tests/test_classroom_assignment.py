@@ -21,7 +21,7 @@ exercises:
     targets: {share_of_copy: {pass: 0.5, gold: 0.6}}
   - ex_02
 limits: {seconds: 20}
-hidden: {seeds: 2}
+hidden: {seeds: 2, shapes: {ex_01: [{n: 12345, dtype: float16}]}}
 due: 2026-03-01T23:59+01:00
 late: {per_day: 0.1, days: 3, grace_minutes: 10}
 """
@@ -56,6 +56,8 @@ def test_every_key_is_read(full: Assignment) -> None:
     ]
     assert (second.id, second.weight, second.tiers) == ("ex_02", 1.0, tuple(Tier))
     assert (full.limit_s, full.n_hidden_seeds) == (20.0, 2)
+    assert [(each.shape, each.line) for each in first.shapes] == [({"n": 12345, "dtype": "float16"}, 9)]
+    assert (full.n_checks(first), full.n_checks(second), second.shapes) == (3, 3, ())
     assert full.due == at("2026-03-01T22:59")
     assert full.late == Late(0.1, 3, 600.0)
 
@@ -88,6 +90,7 @@ def test_hash_is_of_what_it_says(curriculum: Curriculum, full: Assignment) -> No
     assert parse(f"# for the autumn\n{FULL}", PATH, curriculum).hash == full.hash
     assert parse(FULL.replace("weight: 2", "weight: 3"), PATH, curriculum).hash != full.hash
     assert parse(FULL.replace("pass: 0.5", "pass: 0.4"), PATH, curriculum).hash != full.hash
+    assert parse(FULL.replace("12345", "12346"), PATH, curriculum).hash != full.hash
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,11 @@ def test_hash_is_of_what_it_says(curriculum: Curriculum, full: Assignment) -> No
         ("share_of_copy", "share_of_matmul", 6, "ex_01 has no target share_of_matmul"),
         ("seconds: 20", "seconds: -1", 8, "above 0"),
         ("seeds: 2", "seeds: 200", 9, "from 0 to"),
+        ("seeds: 2, shapes: {ex_01: [{n: 12345, dtype: float16}]}", "", 9, "`seeds`, `shapes` or both"),
+        ("{ex_01: [{n", "{ex_04: [{n", 9, "'ex_04' is not assigned"),
+        ("[{n: 12345, dtype: float16}]", "[]", 9, "1 to 20 shapes"),
+        ("{n: 12345, dtype: float16}", "{}", 9, "name a size"),
+        ("12345", "[12345]", 9, "want a number, have a list"),
         ("2026-03-01T23:59+01:00", "2026-03-01T23:59", 10, "offset"),
         ("2026-03-01T23:59+01:00", "tomorrow", 10, "2026-03-01"),
         ("per_day: 0.1", "per_day: 10", 11, "from 0 to 1"),

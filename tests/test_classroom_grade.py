@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Self
 
 import psutil
@@ -22,17 +22,21 @@ import sample_reports as samples
 from made_class import Handed, make_class
 
 from gpuprep.classroom.executor import Finished, Task
-from gpuprep.classroom.grade import Graded, Settings, Standing, default_jobs, grade_class
+from gpuprep.classroom.grade import Graded, Settings, Standing, default_jobs, grade_class, shown_cards
 from gpuprep.classroom.journal import FILE_NAME
-from gpuprep.classroom.local import LocalExecutor
+from gpuprep.classroom.local import LocalExecutor, _Grader
 from gpuprep.classroom.scoring import Fate
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError
+from gpuprep.exercise import Exercise
+from gpuprep.grading import lease
+from gpuprep.grading.card import Card
 from gpuprep.grading.confining import offered
 from gpuprep.model import Outcome, Report, Tier
 
 HOMEWORK = "title: Homework\nexercises: [ex_01, ex_02]\n"
 N_SUBMISSIONS = 20
+TASK = Task("ada", Exercise("ex_01", "x", "X", "00_first", "triton", "x", 5, ()), "x.py", "", "")
 
 
 @dataclass
@@ -140,11 +144,12 @@ def test_task_says_all_that_grading_needs(room: Room) -> None:
     seen: list[Task] = []
     room.assign(
         "title: H\nexercises: [{id: ex_01, targets: {share_of_copy: {pass: 0.5}}}]\n"
-        "limits: {seconds: 7}\nhidden: {seeds: 2}\n"
+        "limits: {seconds: 7}\nhidden: {seeds: 2, shapes: {ex_01: [{n: 12345}, {n: 77, dtype: float16}]}}\n"
     )
     room.grade(Scripted(lambda task, n: seen.append(task) or samples.provisional()))  # type: ignore[func-returns-value]
     task = seen[0]
     assert (task.limit_s, task.n_checks, task.device) == (7.0, 3, "cpu")
+    assert task.shapes == ({"n": 12345}, {"n": 77, "dtype": "float16"})
     assert task.exercise.targets[0].pass_at == 0.5
     assert Task.from_json(task.to_json()) == task
     assert Path(task.path).read_text() == "# mine\n"
@@ -278,7 +283,81 @@ def _cases(curriculum: Curriculum, exercise_id: str) -> Sequence[object]:
 
 def test_jobs_by_default_are_the_cores() -> None:
     """Where no card is timed."""
-    assert default_jobs("cpu") == len(os.sched_getaffinity(0))
+    assert default_jobs() == len(os.sched_getaffinity(0))
+
+
+def test_jobs_are_no_more_than_the_cards_hold() -> None:
+    """Each grader's processes need memory on its card; a small one has room for one all the same."""
+    assert default_jobs([Card("GPU-1", "tiny", 2**30)]) == 1
+    assert default_jobs([Card("GPU-1", "large", 2**40)]) == default_jobs()
+
+
+def test_each_grader_has_a_card_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In turn, and that of one that ended goes to the next; ranks see all of them, each its own first."""
+    cards = [Card("GPU-1", "a card", 2**40), Card("GPU-2", "a card", 2**40)]
+    assert shown_cards(cards[:1], is_together=False) == ()
+    assert shown_cards(cards, is_together=True) == ("GPU-1,GPU-2", "GPU-2,GPU-1")
+    executor = LocalExecutor(4, tmp_path, "cuda", shown_cards(cards, is_together=False))
+    given = []
+    for _ in range(3):
+        given.append(executor._next_card())
+        executor._graders.append(SimpleNamespace(card=given[-1]))  # type: ignore[arg-type]
+    assert given == ["GPU-1", "GPU-2", "GPU-1"]
+    del executor._graders[0], executor._graders[1]
+    assert executor._next_card() == "GPU-1"
+
+
+def test_waiting_for_a_card_is_part_of_no_limit(tmp_path: Path) -> None:
+    """While others have it nobody is overdue, and the clock starts again when it is free."""
+    grader = object.__new__(_Grader)
+    grader.task, grader.pid = replace(TASK, limit_s=1.0), 1
+    grader._due = 0.0
+    assert grader.is_overdue
+    grader._note(lease.TO_TIME)
+    assert not grader.is_overdue
+    grader._note(lease.GOING_ON)
+    assert time.monotonic() < grader._due < time.monotonic() + 1000
+
+
+def test_spoilt_measurement_is_taken_once_more(room: Room) -> None:
+    """One that lies on the edge, or contradicts itself; if it stays so it is to be rerun, and costs nothing."""
+
+    def answer(task: Task, n_before: int) -> Report:
+        stays_so = task.submission == "bob"
+        return samples.timed(0.80) if stays_so or not n_before else samples.timed()
+
+    executor = Scripted(answer)
+    graded = room.grade(executor)
+    assert sorted(executor.asked) == sorted(2 * [("ada", "ex_01"), ("ada", "ex_02"), ("bob", "ex_01")])
+    rows = room.scores()
+    assert (rows["ada"]["ex_01"], rows["ada"]["score"]) == ("PASSED", "2")
+    assert (rows["bob"]["ex_01"], rows["bob"]["rerun"], rows["bob"]["max_score"]) == (
+        "INCONCLUSIVE",
+        "ex_01 speed",
+        "1.6667",
+    )
+    assert (graded.n_graded, [standing.n_done for standing in room.told]) == (3, [0, 1, 2, 3])
+
+
+def test_spoilt_measurement_says_more_than_a_lost_grader(room: Room) -> None:
+    """The file is correct, and that is kept."""
+    room.grade(Scripted(lambda task, n: "its machine was lost" if n else samples.timed(0.80)))
+    assert room.scores()["ada"]["ex_01"] == "INCONCLUSIVE"
+
+
+def test_task_that_is_told_of_twice_counts_once(room: Room) -> None:
+    """A cluster may run one again that it thought was lost; and one that nobody tells of is a fault."""
+
+    class Confused(Scripted):
+        def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
+            for finished in super().run(tasks):
+                if finished.task.submission == "ada":
+                    yield finished
+                    yield finished
+
+    graded = room.grade(Confused(provisional))
+    assert (graded.n_graded, graded.n_faults) == (3, 1)
+    assert "nobody said" in room.scores()["bob"]["note"]
 
 
 def fulfils(handed: Mapping[tuple[str, str], Handed], graded: Graded) -> list[str]:
@@ -348,7 +427,7 @@ def _kill_when_busy(executor: LocalExecutor) -> Callable[[], None]:
         while time.monotonic() < deadline:
             busy = [grader for grader in executor._graders if grader.task]
             if busy:
-                busy[0]._process.kill()
+                busy[0].kill()
                 return
             time.sleep(0.01)
 
@@ -386,7 +465,7 @@ def test_graders_that_never_start_are_told(
     tmp_path: Path, curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With what the last one said, instead of trying for ever."""
-    monkeypatch.setattr("gpuprep.classroom.local._BOOTSTRAP", "raise SystemExit('no torch here')")
+    monkeypatch.setattr("gpuprep.classroom.grader_host._BOOTSTRAP", "raise SystemExit('no torch here')")
     task = _task(curriculum, curriculum.stub_path(curriculum.exercise("ex_01")), "ada")
     with LocalExecutor(2, tmp_path) as executor, pytest.raises(GraderFaultError, match="no torch here"):
         list(executor.run([task]))

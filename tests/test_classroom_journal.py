@@ -88,7 +88,7 @@ def test_grade_is_a_report_or_a_fault() -> None:
 def test_damaged_journal_is_told(folder: Path) -> None:
     """With its path, not with a traceback."""
     with sqlite3.connect(folder / FILE_NAME) as connection:
-        connection.execute("INSERT INTO grades VALUES ('ada', 'ex_01', '', '[]', 1, '', x'00')")
+        connection.execute("INSERT INTO grades VALUES ('ada', 'ex_01', 0, '', '[]', 1, '', x'00', NULL)")
     connection.close()
     with Journal(folder) as journal, pytest.raises(ProgressError, match=FILE_NAME):
         list(journal.grades())

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gpuprep.classroom import archives
-from gpuprep.classroom.submissions import Found, Submission, collect, find, store
+from gpuprep.classroom.submissions import Found, Submission, collect, find, find_one, store
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import UsageError
 
@@ -274,3 +274,36 @@ def test_hash_is_of_what_is_graded(tmp_path: Path, curriculum: Curriculum) -> No
     changed = zipped(tmp_path / "c.zip", (NAME, SOURCE + b"#"))
     hashes = [look_into(curriculum, path).hash for path in (first, moved, changed)]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_one_submission_by_itself(tmp_path: Path, curriculum: Curriculum) -> None:
+    """A folder, an archive or an exercise's file is one submission, called as it is or as it is said."""
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / NAME).write_bytes(SOURCE)
+    packed = zipped(tmp_path / "bob.zip", (NAME, SOURCE))
+    handed_in = datetime(2026, 3, 1, tzinfo=UTC)
+    for path, name in ((tmp_path / "ada", "ada"), (packed, "bob"), (tmp_path / "ada" / NAME, "ex_01_vector_add")):
+        assert find_one(path).name == name
+        found = find_one(path, "someone", handed_in)
+        assert (found.name, found.submitted) == ("someone", handed_in)
+        assert collect(found, [curriculum.exercise("ex_01")], curriculum).files == {"ex_01": {NAME: SOURCE}}
+
+
+def test_one_submission_is_named_wherever_it_is_seen_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder has a name, too; a link keeps its own."""
+    (tmp_path / "ada" / "below").mkdir(parents=True)
+    (tmp_path / "carol").symlink_to(tmp_path / "ada")
+    monkeypatch.chdir(tmp_path / "ada" / "below")
+    assert find_one(Path("..")).name == "ada"
+    assert find_one(Path()).name == "below"
+    assert find_one(tmp_path / "carol").name == "carol"
+
+
+def test_what_is_no_submission_by_itself(tmp_path: Path) -> None:
+    """A list, nothing at all, and nobody."""
+    (tmp_path / "class.csv").write_text("submission,path\n")
+    for path in (tmp_path / "class.csv", tmp_path / "gone"):
+        with pytest.raises(UsageError, match="want one submission"):
+            find_one(path)
+    with pytest.raises(UsageError, match="needs a name"):
+        find_one(tmp_path, " ")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,9 +18,9 @@ from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError
 from gpuprep.exercise import Exercise, Target
 from gpuprep.grader import Traffic
+from gpuprep.grading import lease, machine, speed_tier
 from gpuprep.grading import session as session_module
 from gpuprep.grading import speed as speed_module
-from gpuprep.grading import speed_tier
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.audit import Audited
 from gpuprep.grading.ceilings import Ceilings, UnstableCardError
@@ -176,7 +178,6 @@ def plan(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> Plan:
 
     monkeypatch.setattr(speed_tier, "SpeedTest", Scripted)
     monkeypatch.setattr(speed_tier, "calibrate", calibrated)
-    monkeypatch.setattr(speed_tier, "card_lock", lambda _: contextlib.nullcontext())
     monkeypatch.setattr(speed_module, "card_state", lambda *_: None)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(uuid="uuid"))
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
@@ -334,11 +335,12 @@ def test_target_that_nothing_is_timed_for_is_refused(tmp_path: Path, targets: st
 
 
 def on_card(
-    curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch, measured: Measured | Exception
+    curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch, measured: Measured | Exception, log: list[str]
 ) -> session_module._Session:
     """What a session knows after its part on the card, where measuring came to this."""
 
     def scripted(bench: Bench, cases: tuple[Case, ...]) -> Measured:
+        log.append("timed")
         if isinstance(measured, Exception):
             raise measured
         return measured
@@ -346,11 +348,15 @@ def on_card(
     exercise = curriculum.exercise("ex_01")
     asking = Asking(exercise, curriculum, Path("x.py"))
     session = session_module._Session(exercise, curriculum, Path("x.py"), "auto", asking, lambda _: None)
-    monkeypatch.setattr(session, "_grade_on", lambda *_: None)
+    monkeypatch.setattr(session, "_grade_on", lambda *_: log.append("judged"))
     monkeypatch.setattr(speed_tier, "timed_cases", lambda *_: ((ADD, TOTAL), "no room for scan"))
+    for how in ("using", "timing"):
+        monkeypatch.setattr(lease, how, functools.partial(logged, log, how))
+    monkeypatch.setattr(speed_tier, "card_uuids", lambda: ("a card",))
+    monkeypatch.setattr(machine, "card_uuids", lambda: ("a card",))
     monkeypatch.setattr(speed_tier, "measure", scripted)
     identity = SimpleNamespace(wait_until_ready=lambda: None)
-    session._grade_on_card(SimpleNamespace(), identity, OneByteEach(), ())  # type: ignore[arg-type]
+    session._grade_on_card(SimpleNamespace(pid=0), identity, OneByteEach(), (ADD, TOTAL))  # type: ignore[arg-type]
     return session
 
 
@@ -358,15 +364,30 @@ def test_session_keeps_all_that_was_measured(tmp_path: Path, monkeypatch: pytest
     """Timings and results of every case reach the verdict, and why one was not timed."""
     results = tuple(CaseResult(case, "cuda", Outcome.PASSED) for case in (ADD, TOTAL))
     timings = tuple(Timing(case, "card", 1.0, 1.0, 1.0, 20, ()) for case in (ADD, TOTAL))
-    session = on_card(several.made(tmp_path), monkeypatch, Measured(results, timings))
+    session = on_card(several.made(tmp_path), monkeypatch, Measured(results, timings), [])
     assert (tuple(session.results), session.timings) == (results, timings)
     assert (session.why_no_speed, session.why_inconclusive) == ("no room for scan", "")
 
 
 def test_session_keeps_why_the_card_was_unstable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A card that others keep busy leaves no timing, and a reason."""
-    session = on_card(several.made(tmp_path), monkeypatch, UnstableCardError("add: busy"))
+    session = on_card(several.made(tmp_path), monkeypatch, UnstableCardError("add: busy"), [])
     assert (session.results, session.timings, session.why_inconclusive) == ([], (), "add: busy")
+
+
+def test_card_is_shared_to_judge_and_had_alone_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One lease after the other, each given back."""
+    log: list[str] = []
+    on_card(several.made(tmp_path), monkeypatch, Measured(()), log)
+    assert log == ["using a card", "judged", "using over", "timing a card", "timed", "timing over"]
+
+
+@contextlib.contextmanager
+def logged(log: list[str], how: str, uuids: tuple[str, ...], _tell: object) -> Iterator[None]:
+    """In a lease's place."""
+    log.append(f"{how} {', '.join(uuids)}")
+    yield
+    log.append(f"{how} over")
 
 
 # On a card

@@ -14,13 +14,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import sandbox_matrix
-from sandbox_matrix import EXPLOITS, harm_of
 
+from gpuprep import curriculum as curricula
+from gpuprep.authoring.attack_table import attack_table
+from gpuprep.authoring.exploits import Effect, Exploit, Exploited, exploits, read_exploit, try_exploit
 from gpuprep.confinement import kernel, landlock, permits, rights
 from gpuprep.confinement.permits import STRONGEST_FIRST, Confinement, Level
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
+from gpuprep.errors import CurriculumError, GraderFaultError, UsageError, WorkspaceError
 from gpuprep.grading import confining
 from gpuprep.grading.confining import Cell, chosen_level, offered
 from gpuprep.grading.guarded import Bounds
@@ -33,8 +34,12 @@ from gpuprep.model import Outcome
 CHECKOUT = Path(__file__).resolve().parent.parent
 HERE = [level for level in STRONGEST_FIRST if not offered()[level]]
 MISSING = {level: why for level, why in offered().items() if why}
-HARMLESS = ("leaves_by_a_descriptor", "makes_it_hard_to_clear_away")
-"""These find nothing even without a sandbox: no folder stays open, and what they leave is cleared away."""
+EXPLOITS = exploits(curricula.load(CHECKOUT))
+IN_EVERY_RUN = (
+    "reads_the_reference reads_another_memory writes_the_grader connects_to_an_abstract_service kills_another multiplies "
+    "uses_up_watches starts_from_a_descriptor asks_for_kernel_machinery makes_it_hard_to_clear_away"
+).split()
+"""One of a kind; the others take minutes."""
 SOON_S = 10.0
 
 at_each_level = pytest.mark.parametrize(
@@ -51,31 +56,71 @@ def in_time() -> float:
     return time.monotonic() + 60
 
 
-@pytest.mark.parametrize("exploit", EXPLOITS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("name", IN_EVERY_RUN)
 @at_each_level
-def test_exploit_does_no_harm(warm_pool: WarmPool, exploit: Path, level: Level) -> None:
+def test_exploit_does_no_harm(curriculum: Curriculum, warm_pool: WarmPool, name: str, level: Level) -> None:
     """Looked at from outside, nothing was read, changed, reached, left behind or taken."""
-    assert harm_of(exploit, level, warm_pool) == []
+    exploit = next(exploit for exploit in EXPLOITS if exploit.name == name)
+    assert try_exploit(exploit, curriculum, level, warm_pool).harm == ()
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("exploit", EXPLOITS, ids=lambda path: path.stem)
-def test_exploit_does_harm_without_a_sandbox(warm_pool: WarmPool, exploit: Path) -> None:
-    """An exploit that would do no harm anyway shows nothing of a sandbox."""
-    assert bool(harm_of(exploit, Level.NONE, warm_pool)) == (exploit.stem not in HARMLESS)
+@pytest.mark.parametrize("level", ["none", *HERE])
+def test_table_holds_at_every_level(curriculum: Curriculum, level: str) -> None:
+    """No attack gets through that isn't known to; each exploit does harm where nothing is confined, and none elsewhere."""
+    table = attack_table(curriculum, device="cpu", sandbox=level)
+    assert len(table.exploited) == len(EXPLOITS)
+    assert [told for told in (*table.tried, *table.exploited, *table.judged) if is_surprising(told)] == []
+    assert table.holds
+
+
+def is_surprising(told: object) -> bool:
+    if isinstance(told, Exploited):
+        return told.effect not in (Effect.HELD, Effect.EXPECTED)
+    return getattr(told, "fate", "caught") not in ("caught", "open") or not getattr(told, "is_accepted", True)
 
 
 @pytest.mark.soak
 @pytest.mark.skipif(os.geteuid() != 0, reason="the tests above ran as an ordinary user")
 @pytest.mark.skipif(bool(MISSING), reason="not all levels are to be had here")
-def test_no_exploit_does_harm_to_an_ordinary_user() -> None:
+@pytest.mark.parametrize("level", HERE)
+def test_no_exploit_does_harm_to_an_ordinary_user(level: Level) -> None:
     """Workers of somebody who can't become another user run as himself, and see files that are his own."""
-    command = ["unshare", "--user", "--map-user=1000", "--map-group=1000", sys.executable, sandbox_matrix.__file__]
+    command = ["unshare", "--user", "--map-user=1000", "--map-group=1000", sys.executable, "-m", "gpuprep", "dev"]
+    names = [exploit.name for exploit in EXPLOITS if not exploit.needs]
     done = subprocess.run(
-        [*command, "--without-limits", *HERE], capture_output=True, text=True, check=False, cwd=CHECKOUT
+        [*command, "attacks", "--sandbox", level, "--json", *names],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=CHECKOUT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("\n") == len(EXPLOITS) - len(sandbox_matrix.NEEDS_A_USER) + 2
+    assert len(json.loads(done.stdout)["exploits"]) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("level", "harm", "harmless", "effect"),
+    [
+        (Level.NONE, ("read",), "", Effect.EXPECTED),
+        (Level.NONE, (), "", Effect.IDLE),
+        (Level.NONE, (), "it finds nothing", Effect.HELD),
+        (Level.NONE, ("read",), "it finds nothing", Effect.HARM),
+        (Level.FULL, (), "", Effect.HELD),
+        (Level.FULL, ("read",), "", Effect.HARM),
+    ],
+)
+def test_effect(level: Level, harm: tuple[str, ...], harmless: str, effect: Effect) -> None:
+    """An exploit that does no harm anyway shows nothing of a sandbox, unless it says why not."""
+    assert Exploited(Exploit(Path("x.py"), "It reads.", harmless), level, harm).effect is effect
+
+
+@pytest.mark.parametrize("text", ["# harmles: no\n", "# harmless: no\n"])
+def test_broken_exploit_is_named(tmp_path: Path, text: str) -> None:
+    """An unknown declaration, and a file that does not say what it does."""
+    (tmp_path / "exploit.py").write_text(text)
+    with pytest.raises(CurriculumError, match=r"exploit\.py:1"):
+        read_exploit(tmp_path / "exploit.py")
 
 
 # What must still work

@@ -40,9 +40,12 @@ def test_wheel_holds_the_curriculum(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     shipped = {path for tree in TREES for path in (CHECKOUT / tree).rglob("*") if path.suffix in (".py", ".cu", ".md")}
-    templates = (CHECKOUT / "gpuprep/authoring/templates").rglob("*.txt")
+    rooms = ("authoring", "classroom")
+    templates = [path for room in rooms for path in (CHECKOUT / "gpuprep" / room / "templates").rglob("*.*")]
     wanted = {
         "gpuprep/content/curriculum.yaml",
+        "gpuprep/content/constraints.txt",
+        "gpuprep/classroom/templates/gradescope/run_autograder",
         *(f"gpuprep/content/{path.relative_to(CHECKOUT).as_posix()}" for path in shipped),
         *(path.relative_to(CHECKOUT).as_posix() for path in templates),
     }

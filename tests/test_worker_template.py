@@ -77,7 +77,7 @@ def test_all_descendants_are_ended_but_those_to_keep() -> None:
     assert lines == ["True True True", "True set()"]
 
 
-@pytest.fixture(scope="module", params=["interpreted", "compiled", "counting", "trusted"])
+@pytest.fixture(scope="module", params=["interpreted", "compiled", "trusted"])
 def template(request: pytest.FixtureRequest) -> Iterator[psutil.Process]:
     """A warm template of each kind."""
     with WarmPool() as pool:

@@ -11,6 +11,8 @@ lines that say what it does:
     # apart: yes                        graded by a process and with a home folder of its own: it may harm either
     # checks: 2                         graded that often in a row; the last verdict counts
     # open: why                         it gets through today
+    # open-at: none                     only there: no level of the sandbox lets it through
+    # confined: RAISED                  outcomes that count as caught in a sandbox, too
 
 Every attack is graded against a throw-away copy of the curriculum, which it may spoil.
 """
@@ -32,9 +34,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpuprep import curriculum as curricula
+from gpuprep.confinement.permits import Level
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError, GraderFaultError
-from gpuprep.model import Outcome, Report
+from gpuprep.model import Outcome, Report, Tier
 
 if TYPE_CHECKING:
     from gpuprep.grading.pool import WarmPool
@@ -46,7 +49,7 @@ THROW_AWAY = "THROW_AWAY"
 """The file that tells an attack that what lies around it may be spoiled."""
 
 _DECLARATION = re.compile(r"^# ([a-z-]+): +(.+?)\s*$")
-_KEYS = frozenset("expect layer exercise needs timeout apart checks open".split())
+_KEYS = frozenset("expect layer exercise needs timeout apart checks open open-at confined".split())
 _TREES = ("exercises", "graders", "reference")
 
 
@@ -80,6 +83,10 @@ class Attack:
     story: str
     open_because: str = ""
     """Why it gets through today; empty where it does not."""
+    open_at: frozenset[Level] = frozenset(Level)
+    """Where, if it does."""
+    expected_confined: frozenset[str] = frozenset()
+    """Outcomes that count as well in a sandbox, which may stop it earlier."""
     needs_gpu: bool = False
     is_apart: bool = False
     n_checks: int = 1
@@ -89,6 +96,14 @@ class Attack:
     def name(self) -> str:
         """The file's name without its suffix."""
         return self.path.stem
+
+    def why_open(self, level: Level) -> str:
+        """Why it gets through at a level; empty where it does not."""
+        return self.open_because if level in self.open_at else ""
+
+    def caught_by(self, level: Level) -> frozenset[str]:
+        """The outcomes that count as caught at a level."""
+        return self.expected | self.expected_confined if level is not Level.NONE else self.expected
 
 
 class Fate(StrEnum):
@@ -113,15 +128,25 @@ class Tried:
     outcome: str
     """An Outcome, or NO_VERDICT."""
     message: str = ""
+    level: Level = Level.NONE
+    """What it was confined by."""
+    is_withheld: bool = False
+    """It passed for being correct, as it is; what it cheats in was not graded, and gives no points."""
 
     @property
     def fate(self) -> Fate:
         """What became of it."""
+        is_open = bool(self.attack.why_open(self.level))
         if self.outcome in (Outcome.PASSED, Outcome.PROVISIONAL):
-            return Fate.OPEN if self.attack.open_because else Fate.PASSED
-        if self.attack.open_because:
+            return Fate.OPEN if is_open else Fate.PASSED
+        if is_open:
             return Fate.CLOSED
-        return Fate.CAUGHT if self.outcome in self.attack.expected else Fate.MISTAKEN
+        return Fate.CAUGHT if self.outcome in self.attack.caught_by(self.level) else Fate.MISTAKEN
+
+    @property
+    def succeeds(self) -> bool:
+        """True where it got more than it is worth."""
+        return self.fate is Fate.PASSED or (self.fate is Fate.OPEN and not self.is_withheld)
 
 
 def read_attack(path: Path) -> Attack:
@@ -147,9 +172,11 @@ def read_attack(path: Path) -> Attack:
             path=path,
             exercise_id=found.get("exercise", "ex_01"),
             layer=Layer(found["layer"]),
-            expected=frozenset(_outcome(name) for name in found["expect"].split("|")),
+            expected=_outcomes(found["expect"]),
+            expected_confined=_outcomes(found.get("confined", "")),
             story=" ".join(story),
             open_because=found.get("open", ""),
+            open_at=frozenset(map(Level, found["open-at"].split("|"))) if "open-at" in found else frozenset(Level),
             needs_gpu=found.get("needs") == "gpu",
             is_apart=found.get("apart") == "yes",
             n_checks=int(found.get("checks", "1")),
@@ -161,8 +188,9 @@ def read_attack(path: Path) -> Attack:
         raise CurriculumError(f"{path}:1: {error}") from error
 
 
-def _outcome(name: str) -> str:
-    return NO_VERDICT if name.strip() == NO_VERDICT else Outcome(name.strip())
+def _outcomes(names: str) -> frozenset[str]:
+    found = {name.strip() for name in names.split("|")} - {""}
+    return frozenset(name if name == NO_VERDICT else Outcome(name) for name in found)
 
 
 def attacks(curriculum: Curriculum) -> tuple[Attack, ...]:
@@ -174,7 +202,14 @@ def attacks(curriculum: Curriculum) -> tuple[Attack, ...]:
     return tuple(read_attack(path) for path in sorted((curriculum.root / "tests" / "attacks").glob("*.py")))
 
 
-def try_attack(attack: Attack, curriculum: Curriculum, *, device: str = "auto", pool: WarmPool | None = None) -> Tried:
+def try_attack(
+    attack: Attack,
+    curriculum: Curriculum,
+    *,
+    device: str = "auto",
+    pool: WarmPool | None = None,
+    level: Level = Level.NONE,
+) -> Tried:
     """Grade an attack, in a throw-away copy of the curriculum.
 
     Attacks that the witness must stop are graded with it, all others without.
@@ -184,18 +219,19 @@ def try_attack(attack: Attack, curriculum: Curriculum, *, device: str = "auto", 
         curriculum: what to copy.
         device: as in `grading.session.check`.
         pool: as there.
+        level: what it is confined by.
     """
     with _throw_away(curriculum, attack) as folder:
         if attack.is_apart:
-            return _tried_apart(attack, folder, device)
+            return _tried_apart(attack, folder, device, level)
         try:
-            report = _graded(attack, folder, device, pool)
+            report = _graded(attack, folder, device, pool, level)
         except GraderFaultError as fault:
-            return Tried(attack, Outcome.GRADER_FAULT, fault.message)
-    return Tried(attack, report.outcome, _said(report))
+            return Tried(attack, Outcome.GRADER_FAULT, fault.message, level)
+    return Tried(attack, report.outcome, _said(report), level, _is_withheld(report))
 
 
-def _graded(attack: Attack, folder: Path, device: str, pool: WarmPool | None) -> Report:
+def _graded(attack: Attack, folder: Path, device: str, pool: WarmPool | None, level: Level) -> Report:
     from gpuprep.grading.session import check
 
     copy = curricula.load(folder)
@@ -209,6 +245,7 @@ def _graded(attack: Attack, folder: Path, device: str, pool: WarmPool | None) ->
             timeout_s=attack.timeout_s,
             pool=pool,
             witnessed=attack.layer is Layer.WITNESS,
+            sandbox=level,
         )
     assert report is not None  # noqa: S101  at least one check, or there was nothing to declare
     return report
@@ -235,8 +272,8 @@ def _throw_away(curriculum: Curriculum, attack: Attack) -> Iterator[Path]:
 _APART = "import sys; from gpuprep.authoring.attacks import grade_apart; grade_apart(*sys.argv[1:])"
 
 
-def _tried_apart(attack: Attack, folder: Path, device: str) -> Tried:
-    command = [sys.executable, "-c", _APART, str(attack.path), str(folder), device]
+def _tried_apart(attack: Attack, folder: Path, device: str, level: Level) -> Tried:
+    command = [sys.executable, "-c", _APART, str(attack.path), str(folder), device, level]
     environment = {name: value for name, value in os.environ.items() if name != "XDG_CACHE_HOME"}
     with contextlib.suppress(subprocess.TimeoutExpired):
         subprocess.run(
@@ -245,21 +282,27 @@ def _tried_apart(attack: Attack, folder: Path, device: str) -> Tried:
     try:
         found = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return Tried(attack, NO_VERDICT, "the grader's own process ended, and nothing was recorded")
-    return Tried(attack, found["outcome"], found["message"])
+        return Tried(attack, NO_VERDICT, "the grader's own process ended, and nothing was recorded", level)
+    return Tried(attack, found["outcome"], found["message"], level, found["is_withheld"])
 
 
-def grade_apart(path: str, folder: str, device: str) -> None:
+def grade_apart(path: str, folder: str, device: str, level: str) -> None:
     """What the process of its own does: grade, and write down the verdict.
 
     Args:
         path: the attack's file.
         folder: the throw-away copy.
         device: as in `grading.session.check`.
+        level: what to confine it by.
     """
-    report = _graded(read_attack(Path(path)), Path(folder), device, None)
-    verdict = {"outcome": report.outcome, "message": _said(report)}
+    report = _graded(read_attack(Path(path)), Path(folder), device, None, Level(level))
+    verdict = {"outcome": report.outcome, "message": _said(report), "is_withheld": _is_withheld(report)}
     (Path(folder) / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
+
+
+def _is_withheld(report: Report) -> bool:
+    work = report.tier(Tier.WORK)
+    return report.outcome.is_pass and work is not None and work.outcome is Outcome.SKIPPED
 
 
 def _said(report: Report) -> str:

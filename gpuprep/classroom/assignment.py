@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +13,14 @@ from pathlib import Path
 from gpuprep.curriculum import Curriculum, targets_of
 from gpuprep.errors import UnknownExerciseError
 from gpuprep.exercise import Exercise, Target
+from gpuprep.model import Scalar
 from gpuprep.outcome import Tier
 from gpuprep.yaml_nodes import Value, compose, read_text, suggestion
 
 MAX_HIDDEN_SEEDS = 20
 """More than that proves nothing more, and costs a whole check each."""
+MAX_SHAPES = 20
+"""Of one exercise."""
 DAY_S = 24 * 3600.0
 
 
@@ -39,6 +43,16 @@ class Late:
 
 
 @dataclass(frozen=True)
+class HiddenShape:
+    """A further case of an exercise, by what is other in it than in one of the grader's own."""
+
+    shape: Mapping[str, Scalar]
+    """`{"n": 12345, "dtype": "float16"}`."""
+    line: int
+    """Where it stands."""
+
+
+@dataclass(frozen=True)
 class Assigned:
     """One exercise of an assignment."""
 
@@ -48,6 +62,8 @@ class Assigned:
     """Points for all of it."""
     tiers: tuple[Tier, ...] = tuple(Tier)
     """Those that count, of those that the exercise has."""
+    shapes: tuple[HiddenShape, ...] = ()
+    """What no student may know of."""
 
     @property
     def id(self) -> str:
@@ -75,7 +91,12 @@ class Assignment:
         for item, assigned in zip(said["exercises"], self.exercises, strict=True):
             # Title and hints may change without changing what is graded.
             item["exercise"] = [assigned.id, [asdict(target) for target in assigned.exercise.targets]]
+            item["shapes"] = [dict(each.shape) for each in assigned.shapes]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
+
+    def n_checks(self, assigned: Assigned) -> int:
+        """How often a file for one of its exercises is graded; all but the first time with what is hidden."""
+        return 1 + max(self.n_hidden_seeds, 1 if assigned.shapes else 0)
 
     def days_late(self, submitted: datetime) -> int:
         """How many days after the due date have begun; 0 where it is in time, or nothing is due."""
@@ -116,11 +137,12 @@ def parse(text: str, path: Path, curriculum: Curriculum) -> Assignment:
         raise top["exercises"].fault("an assignment needs at least one exercise")
     if "late" in top and "due" not in top:
         raise top["late"].fault("nothing is late without a due date: add `due`")
+    n_hidden_seeds, shapes = _hidden(top["hidden"], exercises) if "hidden" in top else (0, {})
     return Assignment(
         title=top["title"].text(),
-        exercises=tuple(exercises),
+        exercises=tuple(replace(each, shapes=shapes.get(each.id, ())) for each in exercises),
         limit_s=_limit(top["limits"]) if "limits" in top else None,
-        n_hidden_seeds=_hidden(top["hidden"]) if "hidden" in top else 0,
+        n_hidden_seeds=n_hidden_seeds,
         due=_moment(top["due"]) if "due" in top else None,
         late=_late(top["late"]) if "late" in top else None,
     )
@@ -176,11 +198,36 @@ def _limit(value: Value) -> float:
     return seconds.number()
 
 
-def _hidden(value: Value) -> int:
-    seeds = value.fields(("seeds",))["seeds"]
-    if not 0 <= seeds.integer() <= MAX_HIDDEN_SEEDS:
-        raise seeds.fault(f"want a number from 0 to {MAX_HIDDEN_SEEDS}, have {seeds.integer()}")
-    return seeds.integer()
+def _hidden(value: Value, exercises: Sequence[Assigned]) -> tuple[int, dict[str, tuple[HiddenShape, ...]]]:
+    fields = value.fields((), ("seeds", "shapes"))
+    if not fields:
+        raise value.fault("want `seeds`, `shapes` or both")
+    n_seeds = fields["seeds"].integer() if "seeds" in fields else 0
+    if not 0 <= n_seeds <= MAX_HIDDEN_SEEDS:
+        raise fields["seeds"].fault(f"want a number from 0 to {MAX_HIDDEN_SEEDS}, have {n_seeds}")
+    shapes: dict[str, tuple[HiddenShape, ...]] = {}
+    known = [assigned.id for assigned in exercises]
+    for key, items in fields["shapes"].entries() if "shapes" in fields else ():
+        if key.text() not in known:
+            raise key.fault(f"{key.text()!r} is not assigned; {suggestion(key.text(), known)}")
+        found = tuple(_shape(item) for item in items.items())
+        if not 0 < len(found) <= MAX_SHAPES:
+            raise items.fault(f"want 1 to {MAX_SHAPES} shapes, have {len(found)}")
+        shapes[key.text()] = found
+    return n_seeds, shapes
+
+
+def _shape(value: Value) -> HiddenShape:
+    shape = {key.text(): _scalar(item) for key, item in value.entries()}
+    if not shape:
+        raise value.fault("name a size: {n: 12345}")
+    return HiddenShape(shape, value.line)
+
+
+def _scalar(value: Value) -> Scalar:
+    if value.is_text:
+        return value.text()
+    return value.truth() if value.is_truth else value.integer() if value.is_integer else value.number()
 
 
 def _late(value: Value) -> Late:

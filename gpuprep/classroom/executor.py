@@ -7,7 +7,7 @@ comes back as lost, and whoever asked may ask again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,7 +34,9 @@ class Task:
     sandbox: str = "none"
     limit_s: float | None = None
     n_checks: int = 1
-    """With how many secret seeds."""
+    """With how many secret seeds; all but the first are hidden checks."""
+    shapes: tuple[dict[str, Any], ...] = ()
+    """Of further cases in hidden checks."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -53,7 +55,8 @@ class Task:
             ValueError: it is none.
         """
         fields = json.loads(text)
-        return cls(**{**fields, "exercise": exercise_from(fields["exercise"])})
+        shapes = tuple(fields["shapes"])
+        return cls(**{**fields, "exercise": exercise_from(fields["exercise"]), "shapes": shapes})
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ class Finished:
     tiers: tuple[Tier, ...] = ()
     """That the exercise has."""
     fault: str = ""
+    is_unfit: bool = False
+    """The fault is the machine's: another one may be able to."""
+    hidden: tuple[Report, ...] = ()
+    """Of the hidden checks, whole: for the instructor alone."""
 
     @classmethod
     def from_answer(cls, task: Task, answer: Mapping[str, Any]) -> Finished:
@@ -74,8 +81,16 @@ class Finished:
             ValueError: no grader says that.
         """
         if fault := answer.get("fault"):
-            return cls(task, fault=str(fault))
-        return cls(task, report_from(answer["report"]), tuple(map(Tier, answer["tiers"])))
+            return cls(task, fault=str(fault), is_unfit=bool(answer.get("is_unfit")))
+        hidden = tuple(map(report_from, answer.get("hidden", ())))
+        return cls(task, report_from(answer["report"]), tuple(map(Tier, answer["tiers"])), hidden=hidden)
+
+    def as_answer(self) -> dict[str, Any]:
+        """What `from_answer` reads, as JSON knows it."""
+        if self.report is None:
+            return {"fault": self.fault, "is_unfit": self.is_unfit}
+        hidden = [report.as_dict() for report in self.hidden]
+        return {"report": self.report.as_dict(), "tiers": list(self.tiers), "hidden": hidden}
 
 
 class Executor(Protocol):
@@ -92,18 +107,20 @@ class Executor(Protocol):
         ...
 
 
-def grade(task: Task, pool: Any) -> dict[str, Any]:
+def grade(task: Task, pool: Any, on_event: Callable[[str], None] | None = None) -> dict[str, Any]:
     """What a grader's process does with a task, wherever it runs.
 
     Args:
         task: what to grade.
         pool: a `WarmPool`, or None.
+        on_event: gets a few words whenever something starts.
 
     Returns:
         What `Finished.from_answer` reads, as JSON knows it.
     """
     import random
 
+    from gpuprep.classroom.hidden import is_worth_hidden_checks, told
     from gpuprep.curriculum import Curriculum
     from gpuprep.errors import GpuprepError, UsageError
     from gpuprep.grading.loading import load_grader
@@ -113,16 +130,18 @@ def grade(task: Task, pool: Any) -> dict[str, Any]:
     try:
         cases = load_grader(curriculum, task.exercise).cases(random.Random(0))  # noqa: S311  which tiers there are
         reports: list[Report] = []
-        while len(reports) < task.n_checks and not any(report.outcome.is_failure for report in reports):
+        while len(reports) < task.n_checks and all(map(is_worth_hidden_checks, reports)):
             report = check(
                 task.exercise,
                 curriculum,
                 Path(task.path),
                 device=task.device,
                 timeout_s=task.limit_s,
+                on_event=on_event,
                 pool=pool,
                 witnessed=task.exercise.language != "distributed",
                 sandbox=task.sandbox,
+                hidden=task.shapes if reports else None,
             )
             if report.file_hash != task.file_hash:
                 return {"fault": f"{task.path} is not what was handed in: something changed it"}
@@ -135,5 +154,6 @@ def grade(task: Task, pool: Any) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001  a fault of ours in one task must not end the others
         return {"fault": f"{type(error).__name__}: {error}"}
     found = {Tier.CORRECT, *(case.tier for case in cases)}
-    worst = min(reports, key=lambda report: report.outcome.precedence)
-    return {"report": worst.as_dict(), "tiers": [tier for tier in Tier if tier in found]}
+    opened, *hidden = reports
+    tiers = tuple(tier for tier in Tier if tier in found)
+    return Finished(task, told(opened, hidden), tiers, hidden=tuple(hidden)).as_answer()

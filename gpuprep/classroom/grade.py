@@ -6,37 +6,39 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from gpuprep import __version__
 from gpuprep.classroom import assignment as assignments
 from gpuprep.classroom.assignment import Assignment
-from gpuprep.classroom.executor import Executor, Finished, Task
-from gpuprep.classroom.journal import FILE_NAME, Grade, Identity, Journal, Noted
+from gpuprep.classroom.executor import Executor, Task
+from gpuprep.classroom.hidden import refuse_senseless_shapes
+from gpuprep.classroom.journal import FILE_NAME, Identity, Journal, Noted
 from gpuprep.classroom.local import LocalExecutor
-from gpuprep.classroom.scoring import Fate, Row, row, scores_csv
-from gpuprep.classroom.submissions import Submission, collect, find, store
+from gpuprep.classroom.run import SCORES, Graded, Run, Standing, Tell
+from gpuprep.classroom.scoring import Row, scores_csv
+from gpuprep.classroom.scratch import own_folder
+from gpuprep.classroom.submissions import Found, Submission, collect, find, store
 from gpuprep.confinement.permits import STRONGEST_FIRST, Level
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import UsageError
-from gpuprep.grading.card import card_is_likely
+from gpuprep.grading.card import Card, card_is_likely, visible_cards
 from gpuprep.grading.confining import AUTO, chosen_level, offered
 from gpuprep.grading.loading import load_grader
-from gpuprep.model import Outcome, Tier
+from gpuprep.model import Tier
 from gpuprep.workspace import write_atomically
 from gpuprep.yaml_nodes import read_text
 
-SCORES = "scores.csv"
 FILES = "graded"
 """Where a class's files lie as they were graded."""
-N_TRIES = 2
-"""Of a task that the grader itself failed in, or whose machine was lost."""
+JOB_BYTES = 4 * 2**30
+"""Of a card's memory for each grader on it: three processes with the card's libraries, and a case's tensors."""
+
+__all__ = ["Graded", "Settings", "Standing", "Tell", "by_exercise", "grade_class"]
 
 
 @dataclass(frozen=True)
@@ -45,68 +47,17 @@ class Settings:
 
     out: Path
     n_jobs: int | None = None
-    """Files at a time; None for one a core, and one alone where a card is timed."""
+    """Files at a time; None for one a core."""
     is_resumed: bool = False
     device: str = "auto"
     required_sandbox: str = Level.NONE
     """The weakest that will do. The strongest that this machine offers is used in any case."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far it has come."""
-
-    n_done: int
-    """Files graded, those of an earlier run among them."""
-    n_files: int
-    row: Row | None = None
-    """A submission of which all has been graded just now."""
-
-
-@dataclass(frozen=True)
-class Graded:
-    """A class that has been graded."""
-
-    assignment: Assignment
-    rows: tuple[Row, ...]
-    out: Path
-    sandbox: Level
-    n_graded: int
-    """Files that were graded by this run."""
-    n_before: int
-    """Files that an earlier run had graded."""
-    elapsed_s: float
-
-    @property
-    def scores_path(self) -> Path:
-        """Where the scores are."""
-        return self.out / SCORES
-
-    @property
-    def outcomes(self) -> dict[str, int]:
-        """How often each outcome was reached, over all exercises."""
-        found: dict[str, int] = {}
-        for each in self.rows:
-            for score in each.scores:
-                found[score.outcome] = found.get(score.outcome, 0) + 1
-        return found
-
-    @property
-    def n_faults(self) -> int:
-        """Files that the grader failed in."""
-        return self.outcomes.get(Outcome.GRADER_FAULT, 0)
-
-    @property
-    def to_rerun(self) -> tuple[Row, ...]:
-        """Submissions that are to be graded again, at least in part."""
-        return tuple(each for each in self.rows if each.named(Fate.RERUN))
-
-
-Tell = Callable[[Standing], None]
+    is_elsewhere: bool = False
+    """Other machines grade: what this one has, and offers, says nothing of them."""
 
 
 def grade_class(
-    source: Path,
+    source: Path | Found,
     assignment_path: Path,
     curriculum: Curriculum,
     settings: Settings,
@@ -117,7 +68,7 @@ def grade_class(
     """Grade a class, or what is left of it, and write its scores.
 
     Args:
-        source: a folder of folders and archives, or a list of paths.
+        source: a folder of folders and archives, a list of paths, or one submission by itself.
         assignment_path: what to grade, and what it is worth.
         curriculum: whose graders, targets and stubs count.
         settings: how.
@@ -132,13 +83,14 @@ def grade_class(
     """
     started = time.monotonic()
     assignment = assignments.read(assignment_path, curriculum)
-    if settings.device == "cuda" and not card_is_likely():
+    if settings.device == "cuda" and not settings.is_elsewhere and not card_is_likely():
         raise UsageError("--device cuda: no CUDA device found", next_step="gpuprep doctor")
     _refuse_lost_tiers(assignment, curriculum)
-    sandbox = _sandbox(settings.required_sandbox)
+    refuse_senseless_shapes(assignment, assignment_path, curriculum)
+    sandbox = sandbox_for(settings)
     exercises = [assigned.exercise for assigned in assignment.exercises]
-    identity = Identity(assignment.hash, _hash(curriculum, assignment), __version__, settings.device, sandbox)
-    found = find(source)
+    identity = Identity(assignment.hash, hash_of(curriculum, assignment), __version__, settings.device, sandbox)
+    found = (source,) if isinstance(source, Found) else find(source)
     with _locked(settings) as out:
         submissions = [collect(each, exercises, curriculum) for each in found]
         with Journal(out) as journal:
@@ -147,78 +99,27 @@ def grade_class(
                 journal.refuse_another(identity, noted)
             else:
                 journal.begin(identity, noted, read_text(assignment_path))
-            run = _Run(assignment, journal, on_standing or (lambda _: None))
-            n_before = run.n_done
-            tasks = run.left(
-                [task for each in submissions for task in _tasks(each, assignment, curriculum, settings, sandbox)]
-            )
-            with _executor(executor, settings) as graders:
-                run.through(graders, tasks)
+            run = Run(assignment, journal, on_standing or (lambda _: None))
+            every = [
+                task
+                for each in submissions
+                for task in tasks_of(each, assignment, curriculum, out, device=settings.device, sandbox=sandbox)
+            ]
+            tasks = [task for task in every if task.exercise.id not in run.grades.get(task.submission, {})]
+            n_before = len(every) - len(tasks)
+            with executor_for(executor, settings, assignment, sandbox) as graders:
+                run.through(graders, tasks, n_before)
             journal.finish()
-            rows = tuple(run.row(each) for each in journal.submissions())
+            rows = run.rows()
         write_atomically(out / SCORES, scores_csv(assignment, rows))
-    return Graded(assignment, rows, out, sandbox, run.n_done - n_before, n_before, time.monotonic() - started)
+    return Graded(assignment, rows, out, sandbox, len(tasks), n_before, time.monotonic() - started)
 
 
-@dataclass
-class _Run:
-    """What is being graded."""
-
-    assignment: Assignment
-    journal: Journal
-    tell: Tell
-    grades: dict[str, dict[str, Grade]] = field(default_factory=dict)
-    """By submission and exercise."""
-    n_files: int = 0
-    names: dict[str, Noted] = field(default_factory=dict)
-    due: dict[str, int] = field(default_factory=dict)
-    """How many files of each submission are still to be graded."""
-
-    def __post_init__(self) -> None:
-        self.names = {noted.name: noted for noted in self.journal.submissions()}
-        for grade in self.journal.grades():
-            self.grades.setdefault(grade.submission, {})[grade.exercise_id] = grade
-
-    @property
-    def n_done(self) -> int:
-        return sum(map(len, self.grades.values()))
-
-    def row(self, noted: Noted) -> Row:
-        return row(self.assignment, noted, self.grades.get(noted.name, {}))
-
-    def left(self, tasks: Sequence[Task]) -> list[Task]:
-        """Those that no run has finished."""
-        self.n_files = len(tasks)
-        return [task for task in tasks if task.exercise.id not in self.grades.get(task.submission, {})]
-
-    def through(self, executor: Executor, tasks: Sequence[Task]) -> None:
-        """Grade them all, and those once more in which the grader itself failed."""
-        for task in tasks:
-            self.due[task.submission] = self.due.get(task.submission, 0) + 1
-        self.tell(Standing(self.n_done, self.n_files))
-        for n_try in range(1, N_TRIES + 1):
-            again: list[Task] = []
-            for finished in executor.run(tasks) if tasks else ():
-                if finished.fault and n_try < N_TRIES:
-                    again.append(finished.task)
-                else:
-                    self._take(finished)
-            tasks = again
-
-    def _take(self, finished: Finished) -> None:
-        task = finished.task
-        name = task.submission
-        grade = Grade(name, task.exercise.id, finished.tiers, finished.report, finished.fault, task.n_checks)
-        self.journal.record(grade)
-        self.grades.setdefault(name, {})[task.exercise.id] = grade
-        self.due[task.submission] -= 1
-        is_whole = not self.due[task.submission]
-        self.tell(Standing(self.n_done, self.n_files, self.row(self.names[name]) if is_whole else None))
-
-
-def default_jobs(device: str) -> int:
-    """Files at a time: one a core; where a card may be timed one alone, since every other would disturb it."""
-    return 1 if device != "cpu" and card_is_likely() else len(os.sched_getaffinity(0))
+def default_jobs(cards: Sequence[Card] = ()) -> int:
+    """Files at a time: one a core, and no more than the cards have memory for. Only one at a time is timed on each."""
+    n_cores = len(os.sched_getaffinity(0))
+    n_fitting = sum(max(1, card.n_bytes // JOB_BYTES) for card in cards)
+    return min(n_cores, n_fitting) if cards else n_cores
 
 
 def _refuse_lost_tiers(assignment: Assignment, curriculum: Curriculum) -> None:
@@ -237,7 +138,18 @@ def _refuse_lost_tiers(assignment: Assignment, curriculum: Curriculum) -> None:
             )
 
 
-def _sandbox(required: str) -> Level:
+def sandbox_for(settings: Settings) -> Level:
+    """The sandbox to grade in: the strongest of this machine, or for other machines just what is required of them.
+
+    Raises:
+        UsageError: this machine offers less than is required.
+    """
+    if settings.is_elsewhere and settings.required_sandbox != Level.NONE:
+        return Level(settings.required_sandbox)
+    return chosen_sandbox(settings.required_sandbox)
+
+
+def chosen_sandbox(required: str) -> Level:
     """The strongest sandbox that there is.
 
     Raises:
@@ -256,7 +168,8 @@ def _sandbox(required: str) -> Level:
     return level
 
 
-def _hash(curriculum: Curriculum, assignment: Assignment) -> str:
+def hash_of(curriculum: Curriculum, assignment: Assignment) -> str:
+    """Of the graders and stubs of what is assigned."""
     digest = hashlib.sha256()
     for assigned in assignment.exercises:
         digest.update(f"{assigned.id}\0{curriculum.exercise_hash(assigned.exercise)}\0".encode())
@@ -268,10 +181,11 @@ def _noted(submission: Submission) -> Noted:
     return Noted(submission.name, submission.hash, submitted, submission.refused, submission.notes)
 
 
-def _tasks(
-    submission: Submission, assignment: Assignment, curriculum: Curriculum, settings: Settings, sandbox: Level
+def tasks_of(
+    submission: Submission, assignment: Assignment, curriculum: Curriculum, out: Path, *, device: str, sandbox: Level
 ) -> Iterator[Task]:
-    paths = store(submission, settings.out.resolve() / FILES)
+    """What there is to grade of a submission; its files are written below `out`."""
+    paths = store(submission, out / FILES)
     for assigned in assignment.exercises:
         if assigned.id in paths:
             path = paths[assigned.id]
@@ -283,10 +197,11 @@ def _tasks(
                 path=str(path),
                 file_hash=hashlib.sha256(b"\0".join(contents)).hexdigest(),
                 curriculum=str(curriculum.root.resolve()),
-                device=settings.device,
+                device=device,
                 sandbox=sandbox,
                 limit_s=assignment.limit_s,
-                n_checks=1 + assignment.n_hidden_seeds,
+                n_checks=assignment.n_checks(assigned),
+                shapes=tuple(dict(each.shape) for each in assigned.shapes),
             )
 
 
@@ -307,31 +222,67 @@ def _locked(settings: Settings) -> Iterator[Path]:
         raise UsageError(f"{out} holds no grading to resume", next_step="leave out --resume")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise UsageError(f"{out} can't be used: {error.strerror}", next_step="name another --out") from error
-    try:
-        # It goes with this process, however that ends, and leaves no file.
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with locked(out):
         yield out
-    except BlockingIOError:
-        raise UsageError(f"another gpuprep grades into {out} now", next_step="wait for it") from None
+
+
+@contextlib.contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Keep everybody else from grading into a folder.
+
+    Raises:
+        UsageError: somebody does.
+    """
+    try:
+        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise UsageError(f"{out} can't be used: {error.strerror}", next_step="name another folder") from error
+    try:
+        try:
+            # It goes with this process, however that ends, and leaves no file.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another gpuprep grades into {out} now", next_step="wait for it") from None
+        yield
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _executor(given: Executor | None, settings: Settings) -> Iterator[Executor]:
+def executor_for(
+    given: Executor | None, settings: Settings, assignment: Assignment, sandbox: Level
+) -> Iterator[Executor]:
+    """Where checks run: what was given, or graders on this machine, which share out its cards among them."""
     if given is not None:
         with given:
             yield given
         return
-    scratch = Path(tempfile.mkdtemp(prefix="gpuprep-grade-"))
-    try:
-        with LocalExecutor(settings.n_jobs or default_jobs(settings.device), scratch, settings.device) as local:
-            yield local
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    cards = visible_cards() if settings.device != "cpu" and card_is_likely() else ()
+    # Ranks on cards of their own need all of them; in a sandbox they get none.
+    has_ranks = any(assigned.exercise.language == "distributed" for assigned in assignment.exercises)
+    shown = shown_cards(cards, is_together=has_ranks and sandbox is Level.NONE)
+    with (
+        own_folder() as scratch,
+        LocalExecutor(settings.n_jobs or default_jobs(cards), scratch, settings.device, shown) as local,
+    ):
+        yield local
+
+
+def shown_cards(cards: Sequence[Card], *, is_together: bool) -> tuple[str, ...]:
+    """What graders in turn are given as CUDA_VISIBLE_DEVICES; nothing where one card is all there is.
+
+    Args:
+        cards: those that there are.
+        is_together: each sees the others, too, after its own.
+    """
+    names = [card.uuid for card in cards]
+    if len(names) < 2:
+        return ()
+    if is_together:
+        return tuple(",".join(names[place:] + names[:place]) for place in range(len(names)))
+    return tuple(names)
 
 
 def by_exercise(rows: Sequence[Row]) -> Mapping[str, Mapping[str, int]]:

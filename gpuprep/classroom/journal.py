@@ -7,7 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +20,7 @@ from gpuprep.model import Report
 from gpuprep.outcome import Tier
 
 FILE_NAME = "journal.db"
+_WHAT = "journal of the class"
 
 _MIGRATIONS = (
     (
@@ -29,6 +30,18 @@ _MIGRATIONS = (
         """CREATE TABLE grades (submission TEXT NOT NULL, exercise TEXT NOT NULL, finished TEXT NOT NULL,
            tiers TEXT NOT NULL, n_checks INTEGER NOT NULL, fault TEXT NOT NULL, report BLOB,
            PRIMARY KEY (submission, exercise))""",
+    ),
+    (
+        # A file may be graded again, on a machine with a card: its grades are kept, the newest counts.
+        """CREATE TABLE upgrades (number INTEGER PRIMARY KEY, device TEXT NOT NULL, sandbox TEXT NOT NULL,
+           begun TEXT NOT NULL, finished TEXT)""",
+        """CREATE TABLE all_grades (submission TEXT NOT NULL, exercise TEXT NOT NULL, upgrade INTEGER NOT NULL,
+           finished TEXT NOT NULL, tiers TEXT NOT NULL, n_checks INTEGER NOT NULL, fault TEXT NOT NULL, report BLOB,
+           hidden BLOB, PRIMARY KEY (submission, exercise, upgrade))""",
+        """INSERT INTO all_grades (submission, exercise, upgrade, finished, tiers, n_checks, fault, report)
+           SELECT submission, exercise, 0, finished, tiers, n_checks, fault, report FROM grades""",
+        "DROP TABLE grades",
+        "ALTER TABLE all_grades RENAME TO grades",
     ),
 )
 
@@ -47,6 +60,18 @@ class Identity:
     """As it was asked for."""
     sandbox: str
     """The level that was reached."""
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """A later grading of what the first one could not grade."""
+
+    number: int
+    """From 1."""
+    device: str
+    """The card's name; each report has its own, too."""
+    sandbox: str
+    is_finished: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +99,12 @@ class Grade:
     """How it did; empty where it did not."""
     n_checks: int = 1
     """With how many seeds it was graded."""
+    hidden: tuple[Report, ...] = ()
+    """Of the checks with hidden cases, whole. Nothing of them is for students; `report` has what may be told."""
+    upgrade: int = 0
+    """The number of the upgrade that it is of; 0 for the first grading."""
+    earlier: Grade | None = None
+    """What was known before: a tier that was won or lost then stays so."""
 
     def __post_init__(self) -> None:
         if (self.report is None) != bool(self.fault):
@@ -85,7 +116,7 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        with explained(self.path, "write"):
+        with explained(self.path, "write", _WHAT):
             self._connection = open_to_write(self.path, _MIGRATIONS)
 
     def __enter__(self) -> Self:
@@ -174,7 +205,7 @@ class Journal:
         """The text of the assignment that was graded."""
         found = self._rows("SELECT value FROM facts WHERE name = 'assignment'")
         if not found:
-            raise unreadable(self.path, "it has no assignment")
+            raise unreadable(self.path, "it has no assignment", _WHAT)
         return str(found[0][0])
 
     def identity(self) -> Identity:
@@ -182,7 +213,7 @@ class Journal:
         try:
             return Identity(**json.loads(self._rows("SELECT value FROM facts WHERE name = 'identity'")[0][0]))
         except (ValueError, TypeError, IndexError) as error:
-            raise unreadable(self.path, f"identity: {error}") from error
+            raise unreadable(self.path, f"identity: {error}", _WHAT) from error
 
     def submissions(self) -> tuple[Noted, ...]:
         """In the order in which they were found."""
@@ -193,42 +224,102 @@ class Journal:
                 for name, digest, at, refused, notes in rows
             )
         except (ValueError, TypeError) as error:
-            raise unreadable(self.path, f"submissions: {error}") from error
+            raise unreadable(self.path, f"submissions: {error}", _WHAT) from error
 
     def record(self, grade: Grade) -> None:
         """Commit a grade; it is on the disk when this returns."""
-        report = zlib.compress(json.dumps(grade.report.as_dict()).encode()) if grade.report else None
-        finished = _now()
-        row = (
-            grade.submission,
-            grade.exercise_id,
-            finished,
-            json.dumps(grade.tiers),
-            grade.n_checks,
-            _text(grade.fault),
-            report,
-        )
+        row = {
+            "submission": grade.submission,
+            "exercise": grade.exercise_id,
+            "upgrade": grade.upgrade,
+            "finished": _now(),
+            "tiers": json.dumps(grade.tiers),
+            "n_checks": grade.n_checks,
+            "fault": _text(grade.fault),
+            "report": _packed(grade.report.as_dict()) if grade.report else None,
+            "hidden": _packed([report.as_dict() for report in grade.hidden]) if grade.hidden else None,
+        }
         with self._writing() as connection:
-            connection.execute("INSERT INTO grades VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            connection.execute(
+                """INSERT INTO grades (submission, exercise, upgrade, finished, tiers, n_checks, fault, report, hidden)
+                VALUES (:submission, :exercise, :upgrade, :finished, :tiers, :n_checks, :fault, :report, :hidden)""",
+                row,
+            )
 
     def grades(self) -> Iterator[Grade]:
-        """All that were recorded, with their reports."""
-        for row in self._rows("SELECT submission, exercise, tiers, n_checks, fault, report FROM grades"):
-            submission, exercise_id, tiers, n_checks, fault, packed = row
+        """The newest of each file, with those that came before it."""
+        found: dict[tuple[str, str], Grade] = {}
+        for grade in self.history():
+            key = grade.submission, grade.exercise_id
+            earlier = found.get(key)
+            # A grader that failed on the card takes nothing away that was known before.
+            if earlier is None or grade.report is not None or earlier.report is None:
+                found[key] = replace(grade, earlier=earlier)
+        yield from found.values()
+
+    def history(self) -> Iterator[Grade]:
+        """All that were ever recorded, the first ones first."""
+        for row in self._rows(
+            """SELECT submission, exercise, tiers, n_checks, fault, report, hidden, upgrade
+            FROM grades ORDER BY upgrade, rowid"""
+        ):
+            submission, exercise_id, tiers, n_checks, fault, packed, hidden, upgrade = row
             try:
-                report = report_from(json.loads(zlib.decompress(packed))) if packed is not None else None
-                yield Grade(submission, exercise_id, tuple(map(Tier, json.loads(tiers))), report, fault, n_checks)
+                yield Grade(
+                    submission,
+                    exercise_id,
+                    tuple(map(Tier, json.loads(tiers))),
+                    report_from(_unpacked(packed)) if packed is not None else None,
+                    fault,
+                    n_checks,
+                    tuple(map(report_from, _unpacked(hidden))) if hidden is not None else (),
+                    upgrade,
+                )
             except (ValueError, TypeError, zlib.error) as error:
-                raise unreadable(self.path, f"{submission} {exercise_id}: {error}") from error
+                raise unreadable(self.path, f"{submission} {exercise_id}: {error}", _WHAT) from error
+
+    def upgrades(self) -> tuple[Upgrade, ...]:
+        """Those that were begun, in their order."""
+        rows = self._rows("SELECT number, device, sandbox, finished FROM upgrades ORDER BY number")
+        return tuple(Upgrade(number, device, sandbox, bool(finished)) for number, device, sandbox, finished in rows)
+
+    def begin_upgrade(self, device: str, sandbox: str) -> Upgrade:
+        """Go on with the last upgrade, if that was stopped and was this one, or begin another.
+
+        Args:
+            device: the card's name.
+            sandbox: the level that was reached.
+        """
+        last = next(reversed(self.upgrades()), None)
+        if last == Upgrade(last.number if last else 0, device, sandbox):
+            return last
+        made = Upgrade(last.number + 1 if last else 1, device, sandbox)
+        with self._writing() as connection:
+            row = (made.number, device, sandbox, _now())
+            connection.execute("INSERT INTO upgrades (number, device, sandbox, begun) VALUES (?, ?, ?, ?)", row)
+        return made
+
+    def finish_upgrade(self, upgrade: Upgrade) -> None:
+        """Note that all of it has been graded."""
+        with self._writing() as connection:
+            connection.execute("UPDATE upgrades SET finished = ? WHERE number = ?", (_now(), upgrade.number))
 
     def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with explained(self.path, "read"):
+        with explained(self.path, "read", _WHAT):
             return self._connection.execute(sql).fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        with explained(self.path, "write"), transaction(self._connection):
+        with explained(self.path, "write", _WHAT), transaction(self._connection):
             yield self._connection
+
+
+def _packed(content: object) -> bytes:
+    return zlib.compress(json.dumps(content).encode())
+
+
+def _unpacked(data: bytes) -> Any:
+    return json.loads(zlib.decompress(data))
 
 
 def _now() -> str:

@@ -1,56 +1,50 @@
 """Grades on this machine, in processes of our own.
 
-    grade ──(a socket: a line of JSON each way)──► grader process × N ──fork──► workers, from its warm templates
+    grade ──(a socket: a line of JSON each way)──► grader process × N ──fork──► workers, from warm templates
 
-A grader process runs no learner's code. If one dies all the same, its task comes back as lost, and another takes its
-place. They end with the process that started them, however that ends.
+A grader process runs no learner's code. It is forked from a warm host (`classroom.grader_host`). If one dies all the
+same, its task comes back as lost, and another takes its place. They end with the process that started them, however
+that ends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
+import math
 import os
+import select
 import selectors
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import NoReturn, Self
-
-import psutil
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from gpuprep.classroom.executor import Finished, Task, grade
+from gpuprep.classroom.grader_host import END_LIMIT_S, FOLDER_PREFIX, GraderHost, kill_tree
 from gpuprep.errors import GraderFaultError
+from gpuprep.grading import lease
 from gpuprep.grading.asking import DEFAULT_LIMIT_S
-from gpuprep.grading.births import package_root
 from gpuprep.grading.card import card_is_likely
+
+if TYPE_CHECKING:
+    from gpuprep.grading.pool import WarmPool
 
 READY_LIMIT_S = 180.0
 """Importing torch from a cold disk can take most of a minute, and the templates do it as well."""
 HANG_FACTOR = 12
 """How many of a check's time limits a task may take for each of its seeds, until its grader counts as hanging. It is
 asked for several of them: the counting worker has one for each case."""
-END_LIMIT_S = 15.0
-"""How long a grader may take to end by itself, with all its workers."""
 MAX_STILLBORN = 3
 """Graders in a row that end before they are ready: then none will."""
 _TICK_S = 0.5
 _READ_BYTES = 2**18
-_PR_SET_PDEATHSIG = 1
-_BOOTSTRAP = (
-    "import sys; sys.dont_write_bytecode = True; sys.path.append(sys.argv[1]);"
-    "from gpuprep.classroom.local import main; main(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])"
-)
 
 
 class LocalExecutor:
@@ -58,15 +52,19 @@ class LocalExecutor:
 
     Args:
         n_jobs: how many at a time.
-        scratch: a folder for what they need while they run; it is theirs, and emptied.
+        scratch: a folder for what they need while they run; if this process is killed, the last of them removes it.
         device: as in `grading.session.check`.
+        cards: what they see of the machine's, in turn, as CUDA_VISIBLE_DEVICES; all of them where it is empty.
     """
 
-    def __init__(self, n_jobs: int, scratch: Path, device: str = "cpu") -> None:
+    def __init__(self, n_jobs: int, scratch: Path, device: str = "cpu", cards: Sequence[str] = ()) -> None:
         self._n_jobs = n_jobs
         self._scratch = scratch
         self._device = device
+        self._cards = cards
         self._graders: list[_Grader] = []
+        self._hosts: dict[str | None, GraderHost] = {}
+        """By the card that they see."""
         self._n_stillborn = 0
 
     def __enter__(self) -> Self:
@@ -86,11 +84,25 @@ class LocalExecutor:
         waiting = deque(tasks)
         while waiting or any(grader.task for grader in self._graders):
             while len(self._graders) < min(self._n_jobs, len(waiting) + sum(bool(g.task) for g in self._graders)):
-                self._graders.append(_Grader(self._scratch, self._device))
+                self._graders.append(self._new_grader())
             for grader in self._graders:
                 if waiting and grader.is_ready and grader.task is None:
                     grader.begin(waiting.popleft())
             yield from self._hear()
+
+    def _new_grader(self) -> _Grader:
+        card = self._next_card()
+        host = self._hosts.get(card)
+        if host is None or not host.is_alive:
+            if host is not None:
+                host.end()
+            host = self._hosts[card] = GraderHost(self._scratch, self._device, card)
+        return _Grader(host, card)
+
+    def _next_card(self) -> str | None:
+        """The one that the fewest graders have."""
+        taken = [grader.card for grader in self._graders]
+        return min(self._cards, key=taken.count, default=None)
 
     def close(self) -> None:
         """End the graders and all that they started."""
@@ -98,6 +110,10 @@ class LocalExecutor:
             grader.ask_to_end()
         while self._graders:
             self._graders.pop().end()
+        for host in self._hosts.values():
+            host.ask_to_end()
+        while self._hosts:
+            self._hosts.popitem()[1].end()
 
     def _hear(self) -> Iterator[Finished]:
         with selectors.DefaultSelector() as events:
@@ -125,34 +141,25 @@ class LocalExecutor:
 class _Grader:
     """This side of a grader process."""
 
-    def __init__(self, scratch: Path, device: str) -> None:
+    def __init__(self, host: GraderHost, card: str | None = None) -> None:
+        self.card = card
         self.task: Task | None = None
-        self.is_ready = False
+        self.pid = 0
+        """Once it is ready."""
+        self._host = host
+        self._handle = -1
         self._answer: Finished | None = None
         self._buffer = bytearray()
-        self._folder = Path(tempfile.mkdtemp(prefix="grader-", dir=scratch))
+        self._folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=host.folder))
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        environment = {
-            **os.environ,
-            "TMPDIR": str(self._folder),
-            # A fork beside another thread could hang.
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        arguments = [str(package_root()), str(theirs.fileno()), str(os.getpid()), device]
-        with theirs, (self._folder / "stderr").open("wb") as errors:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOTSTRAP, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                pass_fds=(theirs.fileno(),),
-                env=environment,
-                cwd="/",
-                # Ctrl-C is for us to pass on.
-                start_new_session=True,
-            )
+        with theirs:
+            host.fork(theirs, self._folder)
         self._due = time.monotonic() + READY_LIMIT_S
+
+    @property
+    def is_ready(self) -> bool:
+        """True once it can be given something."""
+        return self.pid > 0
 
     @property
     def is_overdue(self) -> bool:
@@ -162,11 +169,14 @@ class _Grader:
     def begin(self, task: Task) -> None:
         """Have it grade something."""
         self.task = task
-        limit_s = task.limit_s or DEFAULT_LIMIT_S["cuda" if card_is_likely() and task.device != "cpu" else "cpu"]
-        self._due = time.monotonic() + READY_LIMIT_S + HANG_FACTOR * limit_s * task.n_checks
+        self._start_clock(task)
         with contextlib.suppress(OSError):
             # If it is gone, that shows when it is listened to.
             self.connection.sendall(task.to_json().encode() + b"\n")
+
+    def _start_clock(self, task: Task) -> None:
+        limit_s = task.limit_s or DEFAULT_LIMIT_S["cuda" if card_is_likely() and task.device != "cpu" else "cpu"]
+        self._due = time.monotonic() + READY_LIMIT_S + HANG_FACTOR * limit_s * task.n_checks
 
     def hear(self) -> bool:
         """Take in what it has said; False where it will say nothing more."""
@@ -179,12 +189,24 @@ class _Grader:
             line = json.loads(self._buffer[:end])
             del self._buffer[: end + 1]
             if "ready" in line:
-                self.is_ready = True
+                self.pid = line["ready"]
+                with contextlib.suppress(ProcessLookupError):
+                    # Its number is its own: the host buries it when it has ended, and may have done so by now.
+                    self._handle = os.pidfd_open(self.pid)
+            elif "event" in line:
+                self._note(line["event"])
             elif self.task is not None:
                 self._answer, self.task = Finished.from_answer(self.task, line), None
                 if line.get("is_unfit"):
                     return False
         return bool(data)
+
+    def _note(self, event: str) -> None:
+        if event.startswith(lease.WAITING):
+            # For as long as others need the card: they have limits of their own.
+            self._due = math.inf
+        elif self.task is not None and self._due == math.inf:
+            self._start_clock(self.task)
 
     def finished(self) -> Finished | None:
         """What became of its task, once."""
@@ -195,94 +217,78 @@ class _Grader:
         """In words."""
         if is_alive:
             return "the grader's process hung"
-        self._process.poll()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)
-        code = self._process.returncode
-        said = (self._folder / "stderr").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended (exit code {code})"
-        return f"the grader's process {how}{': ' + said[-1][:300] if said else ''}"
+        said = self._errors.read_text(encoding="utf-8", errors="replace") if self._errors.is_file() else ""
+        return self._host.how_ended(self.pid, said)
+
+    @property
+    def _errors(self) -> Path:
+        return self._folder / "stderr"
 
     def ask_to_end(self) -> None:
         """Have it end its workers and itself."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         self.connection.close()
+
+    def kill(self) -> None:
+        """Kill it; its workers' guardians see it go."""
+        self._signal(signal.SIGKILL)
 
     def end(self) -> None:
         """End it, by itself if it will, and remove its folder."""
         self.ask_to_end()
-        try:
-            self._process.wait(END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            _kill_tree(self._process.pid)
-            self._process.wait()
+        if not self.is_ready:
+            # The host hangs, or is no more.
+            self._host.ask_to_end()
+        elif self._handle >= 0:
+            if not _is_over(self._handle, END_LIMIT_S):
+                kill_tree(self.pid)
+                _is_over(self._handle, END_LIMIT_S)
+            os.close(self._handle)
+            self._handle = -1
         shutil.rmtree(self._folder, ignore_errors=True)
 
-
-def _kill_tree(pid: int) -> None:
-    """Kill a process and its descendants; stopped first, it starts no more of them."""
-    with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        root.suspend()
-        for process in (root, *root.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+    def _signal(self, number: signal.Signals) -> None:
+        if self._handle >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._handle, number)
 
 
-def main(descriptor: int, parent: int, device: str) -> NoReturn:
-    """What a grader process does: get warm, say so, and grade what it is told, until nobody is there any more.
+def _is_over(handle: int, limit_s: float) -> bool:
+    events = select.poll()
+    events.register(handle, select.POLLIN)
+    return bool(events.poll(limit_s * 1000))
+
+
+def serve(connection: socket.socket, pool: WarmPool) -> None:
+    """What a grader process does: grade what it is told, until nobody is there any more.
 
     Args:
-        descriptor: an inherited socket.
-        parent: the process that it ends with.
-        device: what it will be asked to grade on.
+        connection: where it is told.
+        pool: its host's.
     """
-    signal.signal(signal.SIGTERM, _leave)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        sys.exit()
-    connection = socket.socket(fileno=descriptor)
-    connection.set_inheritable(False)
-    code = 0
+    lines = connection.makefile("rb")
+    with contextlib.suppress(OSError):
+        connection.sendall(json.dumps({"ready": os.getpid()}).encode() + b"\n")
+        while line := lines.readline():
+            answer = grade(Task.from_json(line), pool, lambda event: _tell(connection, event))
+            # With workers that start cold it would grade on, but slowly: another one gets new templates.
+            answer["is_unfit"] = answer.get("is_unfit", False) or not pool.is_whole()
+            connection.sendall(json.dumps(answer).encode() + b"\n")
+            _settle(pool)
+            if answer["is_unfit"]:
+                # Where that is for its machine it would fail in the next tasks as quickly, and so get most of them.
+                return
+
+
+def _settle(pool: WarmPool) -> None:
+    """Wait for the workers' ends, whoever asks for ours meanwhile."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
-        _serve(connection, device)
-    except Exception:  # noqa: BLE001  whoever waits for it reads the last line
-        traceback.print_exc()
-        code = 1
+        pool.settle()
     finally:
-        folder = Path(tempfile.gettempdir())
-        if os.getppid() != parent:
-            # It was killed, and can't do it. The last of its graders removes what they shared.
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                folder.parent.rmdir()
-        sys.stderr.flush()
-        os._exit(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _serve(connection: socket.socket, device: str) -> None:
-    import torch
-
-    from gpuprep.grading.pool import WarmPool
-
-    torch.set_num_threads(1)
-    with WarmPool() as pool:
-        has_card = device != "cpu" and card_is_likely()
-        pool.start("interpreted", "counting", *(("compiled", "trusted") if has_card else ()))
-        pool.wait_until_warm()
-        lines = connection.makefile("rb")
-        with contextlib.suppress(OSError):
-            connection.sendall(b'{"ready": true}\n')
-            while line := lines.readline():
-                answer = grade(Task.from_json(line), pool)
-                connection.sendall(json.dumps(answer).encode() + b"\n")
-                if answer.get("is_unfit"):
-                    # Else it would fail in the next tasks as quickly, and so get most of them.
-                    return
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    # Once: while all is being cleared away, nothing may interrupt that.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit()
+def _tell(connection: socket.socket, event: str) -> None:
+    if event.startswith(lease.WAITING) or event == lease.GOING_ON:
+        connection.sendall(json.dumps({"event": event}).encode() + b"\n")

@@ -104,15 +104,31 @@ class Row:
 
 
 def fates(assigned: Assigned, grade: Grade) -> dict[Tier, Fate]:
-    """What became of each tier that counts."""
+    """What became of each tier that counts.
+
+    What was won or lost before an upgrade stays so, unless the file turned out to be wrong on the card.
+    """
+    found = _fates(assigned, grade)
+    if grade.earlier is None or _is_wrong(grade.report):
+        return found
+    before = fates(assigned, grade.earlier)
+    return {tier: before[tier] if before.get(tier) in (Fate.WON, Fate.LOST) else fate for tier, fate in found.items()}
+
+
+def _fates(assigned: Assigned, grade: Grade) -> dict[Tier, Fate]:
     tiers = [tier for tier in grade.tiers if tier in assigned.tiers]
     report = grade.report
     if report is None:
         return dict.fromkeys(tiers or assigned.tiers, Fate.RERUN)
-    correct = report.tier(Tier.CORRECT)
-    if report.outcome is Outcome.NOT_STARTED or (correct is not None and correct.outcome.is_failure):
+    if _is_wrong(report):
         return dict.fromkeys(tiers, Fate.LOST)
     return {tier: _fate(report, tier) for tier in tiers}
+
+
+def _is_wrong(report: Report | None) -> bool:
+    correct = report.tier(Tier.CORRECT) if report else None
+    is_unstarted = report is not None and report.outcome is Outcome.NOT_STARTED
+    return is_unstarted or (correct is not None and correct.outcome.is_failure)
 
 
 def _fate(report: Report, tier: Tier) -> Fate:
@@ -165,7 +181,7 @@ def scores_csv(assignment: Assignment, rows: Iterable[Row]) -> str:
     for each in rows:
         writer.writerow(
             [
-                _cell(each.submission),
+                cell(each.submission),
                 points(each.score),
                 points(each.max_score),
                 *(score.outcome for score in each.scores),
@@ -173,7 +189,7 @@ def scores_csv(assignment: Assignment, rows: Iterable[Row]) -> str:
                 each.named(Fate.PENDING),
                 each.named(Fate.RERUN),
                 each.n_days_late or "",
-                _cell(note(each)),
+                cell(note(each)),
             ]
         )
     return text.getvalue()
@@ -193,7 +209,8 @@ def points(value: float) -> str:
     return f"{value:.4f}".rstrip("0").rstrip(".")
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Text for a cell that no spreadsheet computes, without control characters."""
     # A spreadsheet takes what begins like this for a formula, and computes it.
     plain = "".join(char if char.isprintable() else "?" for char in text)
     return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) else plain

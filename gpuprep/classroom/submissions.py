@@ -96,6 +96,30 @@ def find(source: Path) -> tuple[Found, ...]:
     return tuple(found)
 
 
+def find_one(source: Path, name: str | None = None, submitted: datetime | None = None) -> Found:
+    """A submission by itself, as a CI job has it: a folder, an archive or an exercise's file.
+
+    Args:
+        source: where it is.
+        name: what it is called; as the folder or file if None.
+        submitted: when it was handed in; None where the files' own times must do.
+
+    Raises:
+        UsageError: it is none of these, or nobody can be called that.
+    """
+    # `.` and `..` have a name only once they are resolved; a link keeps its own.
+    path = source.resolve() if source.name in ("", "..") else source
+    if not (path.is_dir() or (path.is_file() and (archives.is_archive(path) or path.suffix in _SOURCES))):
+        raise UsageError(
+            f"{source}: want one submission: a folder, an archive or an exercise's file",
+            next_step=f"ls {source.parent}",
+        )
+    if name is not None and not name.strip():
+        raise UsageError("a submission needs a name", next_step="leave out --name, or give one")
+    found = _entry(path)
+    return Found(name or (path.stem if path.suffix in _SOURCES else found.name), path, submitted)
+
+
 def _is_submission(path: Path) -> bool:
     if path.name.startswith(".") or path.name in _IGNORED or path.is_symlink():
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import struct
@@ -18,7 +19,8 @@ from gpuprep.confinement.kernel import RefusedError
 from gpuprep.confinement.permits import Confinement, Level
 
 _MESSAGE_BYTES = 4096
-_CREDENTIALS = struct.Struct("3i")
+_CREDENTIALS, _DESCRIPTOR = struct.Struct("3i"), struct.Struct("i")
+_SCM_CREDENTIALS = 2
 _HERE = b"here"
 
 
@@ -63,7 +65,7 @@ def start(confinement: Confinement | None, network: tuple[int, int] | None, work
         RefusedError: the kernel makes no such namespaces.
     """
     if confinement is None or confinement.level is not Level.FULL:
-        pid = os.fork() or finish(work)
+        pid = os.fork() or finish(lambda: _first_to_go(work))
         return Started(pid, pid, os.pidfd_open(pid))
     namespaces.leave_processes(confinement, network)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -74,14 +76,23 @@ def start(confinement: Confinement | None, network: tuple[int, int] | None, work
         ours.close()
         _be_init(confinement, network, theirs, work)
 
-    pid = os.fork() or finish(be_init)
+    pid = os.fork() or finish(lambda: _first_to_go(be_init))
     theirs.close()
-    said, ancillary, _, _ = ours.recvmsg(_MESSAGE_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+    room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_DESCRIPTOR.size)
+    said, ancillary, _, _ = ours.recvmsg(_MESSAGE_BYTES, room, socket.MSG_CMSG_CLOEXEC)
     if said != _HERE:
+        ours.close()
         os.waitpid(pid, 0)
         raise RefusedError(0, said.decode(errors="replace") or "its namespaces could not be made")
-    worker = _CREDENTIALS.unpack(ancillary[0][2][: _CREDENTIALS.size])[0]
-    return Started(pid, worker, os.pidfd_open(worker), ours)
+    came = {kind: data for _, kind, data in ancillary}
+    worker = _CREDENTIALS.unpack(came[_SCM_CREDENTIALS][: _CREDENTIALS.size])[0]
+    handle = _DESCRIPTOR.unpack(came[socket.SCM_RIGHTS][: _DESCRIPTOR.size])[0]
+    return Started(pid, worker, handle, ours)
+
+
+def _first_to_go(work: Callable[[], None]) -> None:
+    rights.be_first_to_go()
+    work()
 
 
 def finish(work: Callable[[], None]) -> NoReturn:
@@ -112,7 +123,11 @@ def _be_init(
         os._exit(1)
 
     def be_worker() -> None:
-        theirs.send(_HERE)
+        # Its handle comes from itself: from its number nobody could make one any more, once it has ended and init,
+        # which may be quicker than the one out there, has buried it.
+        handle = os.pidfd_open(os.getpid())
+        socket.send_fds(theirs, [_HERE], [handle])
+        os.close(handle)
         theirs.close()
         work()
 
@@ -122,8 +137,18 @@ def _be_init(
     rights.become(confinement.uid)
     kernel.set_dumpable(False)
     kernel.die_with_parent()
+    if _is_alone(theirs):
+        # The guardian died before the line above. What is in here dies with its init.
+        os._exit(1)
     pid, status = 0, 0
     while pid != worker:
         pid, status = os.wait()
     theirs.send(str(os.waitstatus_to_exitcode(status)).encode())
     os._exit(0)
+
+
+def _is_alone(end: socket.socket) -> bool:
+    """True where nobody has the other end any more."""
+    events = select.poll()
+    events.register(end, 0)
+    return bool(events.poll(0))

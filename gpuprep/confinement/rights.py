@@ -15,6 +15,8 @@ from gpuprep.confinement.kernel import RefusedError
 MAX_TASKS = 64
 """Processes and threads of one worker; a compiler takes five, a group's rank a dozen threads."""
 MAX_FILES = 512
+MAX_PENDING_SIGNALS = 1024
+"""And timers, each of which has one set aside."""
 MAX_FILE_BYTES = {"cpu": 2 * 2**30, "cuda": 16 * 2**30}
 """Of a file, and so of a message, which is one. Arguments of a check on a CPU take some megabytes."""
 MAX_DATA_BYTES = 8 * 2**30
@@ -90,6 +92,7 @@ def limit(device: str, *, n_tasks_before: int = 0) -> None:
         resource.RLIMIT_FSIZE: MAX_FILE_BYTES["cuda" if device == "cuda" else "cpu"],
         resource.RLIMIT_MEMLOCK: 2**26,
         resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_SIGPENDING: MAX_PENDING_SIGNALS,
     }
     if device != "cuda":
         limits[resource.RLIMIT_DATA] = MAX_DATA_BYTES
@@ -100,6 +103,13 @@ def limit(device: str, *, n_tasks_before: int = 0) -> None:
         hard = resource.getrlimit(kind)[1]
         lowered = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (lowered, lowered))
+
+
+def be_first_to_go() -> None:
+    """Have the kernel choose this process, and what comes of it, when the machine runs out of memory."""
+    # An old kernel, or one without /proc: then it chooses by size.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def n_tasks() -> int:

@@ -46,7 +46,7 @@ _KERNEL = (
     "bpf perf_event_open io_uring_setup io_uring_enter io_uring_register userfaultfd keyctl add_key request_key "
     "kexec_load kexec_file_load init_module finit_module delete_module reboot swapon swapoff syslog acct quotactl "
     "quotactl_fd settimeofday clock_settime clock_adjtime adjtimex sethostname setdomainname iopl ioperm vhangup "
-    "modify_ldt personality fanotify_init memfd_secret capset"
+    "modify_ldt personality fanotify_init inotify_init inotify_init1 memfd_secret capset"
 )
 _MOUNTS = (
     "mount umount2 pivot_root chroot move_mount open_tree fsopen fsconfig fsmount fspick mount_setattr unshare setns "
@@ -57,11 +57,13 @@ REFUSED = tuple(f"{_OTHER_PROCESSES} {_KERNEL} {_MOUNTS} {_SHARED_OBJECTS}".spli
 """Refused at every level."""
 OTHERS_FILES = tuple(
     "chmod fchmod fchmodat chown fchown lchown fchownat utime utimes utimensat futimesat setxattr lsetxattr fsetxattr "
-    "removexattr lremovexattr fremovexattr truncate inotify_init inotify_init1".split()
+    "removexattr lremovexattr fremovexattr truncate".split()
 )
 """What an owner may do to a file that he may not open: refused where the files of others are to be seen."""
 _OWN_ONLY = ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr")
 """Refused for any process but the caller, who calls itself 0."""
+_SET_DUMPABLE = 4
+"""prctl: it would hide from its guardian how much memory it takes."""
 _SIGNALS_TO_ONE = ("tkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")
 
 
@@ -117,6 +119,9 @@ def _program(rules: Rules) -> list[Instruction]:
     add(["socket"], _only(0, rules.families))
     add(["socketpair"], _only(0, (socket.AF_UNIX,)))
     add(["ioctl"], _none_of(1, _TERMINAL_INPUT))
+    add(["prctl"], _none_of(0, (_SET_DUMPABLE,)))
+    # A file must not grow faster than its guardian looks; without it, the C library writes zeros.
+    add(["fallocate"], [_answer(_ERROR | errno.EOPNOTSUPP)])
     add(_OWN_ONLY, _only(0, (0,)))
     if _can_forbid_execution():
         add(["memfd_create"], [_load(1), (_ANY_BIT, 1, 0, _MFD_NOEXEC_SEAL), refuse, _answer(_ALLOW)])

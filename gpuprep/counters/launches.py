@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -60,6 +61,8 @@ class Launch:
         self._number = 0
         self._is_synced = False
         self._tracks_races = False
+        self.patched: frozenset[Any] = frozenset()
+        """Modules of Triton's language in which functions are replaced by the interpreter's by now."""
 
     def bind(self, arguments: Mapping[str, Any]) -> None:
         """Takes the extents of every tensor among the arguments that the kernel really gets."""
@@ -111,12 +114,15 @@ class Launch:
         self._count_load(access, parts)
         if self.is_atomic_section:
             self._is_synced = True
+            self._note_sharing()
             return
         for argument, part in parts:
             index = self._shadow_index(argument, part)
-            if argument.shadow and index is not None:
-                conflict = argument.shadow.load(index, self._number, self._is_synced)
-                self._note_race(part, argument.extent, conflict)
+            if argument.shadow is None or index is None:
+                self._note_sharing()
+                continue
+            conflict = argument.shadow.load(index, self._number, self._is_synced)
+            self._note_race(part, argument.extent, conflict)
 
     def store(self, pointers: Any, values: Any, mask: Any) -> None:
         """A store is about to happen; see `load`."""
@@ -202,8 +208,10 @@ class Launch:
     def _track_store(self, argument: _Argument, access: Access, values: Any, shape: tuple[int, ...]) -> None:
         index = self._shadow_index(argument, access)
         if argument.shadow is None or index is None:
+            self._note_sharing()
             return
         for conflict in argument.shadow.store(index, self._number, self._is_synced):
+            self._note_sharing()
             stored = access.values(values, shape)
             changed = conflict.lanes.copy()
             changed[changed] = _bits(self._peek(access.addresses[changed], stored.dtype)) != _bits(stored[changed])
@@ -212,14 +220,21 @@ class Launch:
                 return
 
     def _track_atomic(self, argument: _Argument, access: Access) -> None:
+        self._note_sharing()
         index = self._shadow_index(argument, access)
         if argument.shadow and index is not None:
             conflict = argument.shadow.atomic(index, self._number, self._is_synced)
             self._note_race(access, argument.extent, conflict)
 
+    def _note_sharing(self) -> None:
+        """What was just touched may be another program's, or nobody keeps account of it."""
+        if self._recording.is_order_free and math.prod(self._grid) > 1:
+            self._recording.is_order_free = False
+
     def _note_race(self, access: Access, extent: Extent, conflict: Conflict | None) -> None:
         if conflict is None:
             return
+        self._note_sharing()
         index = extent.index(int(access.addresses[conflict.lanes.argmax()]))
         other = "several programs" if conflict.other < 0 else self._program_text(self._unravel(conflict.other))
         verb = "updates atomically" if access.verb == "atomic" else f"{access.verb}s"

@@ -82,6 +82,9 @@ class Recording:
     mma: int = 0
     sites: dict[tuple[str, int, str], Site] = field(default_factory=dict)
     """By path, line and kind."""
+    is_order_free: bool = True
+    """False once a program of a launch may have touched what another one of it stored: until then any order of the
+    programs comes to the same, as far as memory goes."""
     stopped_by: Finding | None = None
     """The fault that ended the call; nothing is launched after it."""
 

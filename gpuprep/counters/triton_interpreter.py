@@ -22,6 +22,7 @@ from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, 
 from gpuprep.counters.launches import Launch
 from gpuprep.counters.recording import Recording, run_under
 from gpuprep.counters.torch_ops import HostOp, HostOps
+from gpuprep.counters.triton_patching import Patches
 from gpuprep.counters.triton_support import check_supported, unsupported
 
 __all__ = [
@@ -51,6 +52,8 @@ _NEEDED = {
 
 _ATOMIC_BY_PLAIN_ACCESS = ("create_atomic_load", "create_atomic_store", "create_atomic_poll")
 """Builder methods of newer versions that go through the plain load and store."""
+_PATCHING = ("_patch_lang", "_LangPatchScope", "_MISSING")
+"""Private names that make launches quicker where they are there."""
 
 
 class _Switch:
@@ -187,6 +190,8 @@ def _install(switch: _Switch, interpreter: Any, autotuner: Any) -> None:
     _wrap(builder, "create_dot", lambda original: _counting_dot(original, switch))
     if hasattr(interpreter, "_patch_lang_tensor"):
         _wrap(interpreter, "_patch_lang_tensor", lambda original: _reading_scalars(original, switch))
+    if all(hasattr(interpreter, name) for name in _PATCHING):
+        _wrap(interpreter, "_patch_lang", lambda original: Patches(original, interpreter, lambda: switch.launch))
     for name in filter(lambda name: hasattr(builder, name), _ATOMIC_BY_PLAIN_ACCESS):
         _wrap(builder, name, lambda original: _marking_atomic(original, switch))
     _wrap(autotuner.Autotuner, "_bench", lambda original: _taking_first(original, switch))

@@ -169,6 +169,8 @@ class Forked:
         self._is_clean = False
         self.why_not = ""
         """Why the template made no fork, where it said so."""
+        self.excess = ""
+        """What it took too much of, where it was killed for that."""
 
     @property
     def pid(self) -> int:
@@ -250,6 +252,7 @@ class Forked:
             os.close(descriptor)
         if "ended" in message:
             self._code = int(message["ended"])
+            self.excess = str(message.get("excess", ""))
         self._is_clean |= "clean" in message
         self.why_not = str(message.get("refused", self.why_not))
         return bool(message) and not self.why_not

@@ -17,13 +17,14 @@ from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError
 from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Grader, GroupGrader
+from gpuprep.grading import lease
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.audit import buffered
 from gpuprep.grading.baselines import Burst, made_ready
 from gpuprep.grading.ceilings import DTYPES, SPACING_S, Ceilings, calibrate
 from gpuprep.grading.group_comparison import compare_ranks
 from gpuprep.grading.loading import case_seed, load_grader
-from gpuprep.grading.machine import card_lock
+from gpuprep.grading.machine import card_uuids
 from gpuprep.grading.process import WorkerProcess
 from gpuprep.grading.side_by_side import Compared as Compared
 from gpuprep.grading.side_by_side import Comparison as Comparison
@@ -74,7 +75,7 @@ def compare(
         compared, seen = compare_ranks(curriculum, exercise, grader, cases, files, on_event)
         return Compared(exercise, compared, torch.cuda.get_device_name(0), seen)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(card_lock(str(torch.cuda.get_device_properties(0).uuid)))
+        stack.enter_context(lease.timing(card_uuids(), on_event))
         on_event("calibrating this card")
         ceilings = calibrate(sorted({grader.traffic(case).dtype for case in cases} & set(DTYPES)), anew=False)
         runners = [

@@ -11,10 +11,12 @@ from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError
 from gpuprep.exercise import Exercise
 from gpuprep.grader import GroupGrader
+from gpuprep.grading import lease
 from gpuprep.grading.answers import Asked
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.group import WorkerGroup
 from gpuprep.grading.group_speed import TIME_LIMIT_S, GroupBench
+from gpuprep.grading.machine import card_uuids
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.side_by_side import Comparison, Entry
 from gpuprep.model import Case
@@ -43,6 +45,7 @@ def compare_ranks(
         needed = min(case["world"] for case in cases)
         raise GpuprepError(f"{exercise.id} needs {needed} GPUs, and there are {n_cards}", next_step="gpuprep doctor")
     with contextlib.ExitStack() as stack:
+        stack.enter_context(lease.timing(card_uuids(n_cards), on_event))
         pool = stack.enter_context(WarmPool())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpuprep-group-")))
         n_ranks = max(int(case["world"]) for case in fitting)

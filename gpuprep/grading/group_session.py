@@ -18,12 +18,14 @@ from gpuprep.curriculum import Curriculum
 from gpuprep.errors import UsageError
 from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Expected, Grader, GroupGrader
+from gpuprep.grading import lease
 from gpuprep.grading.answers import Asked, result_of
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.confining import Cell
 from gpuprep.grading.group import RankFailedError, WorkerGroup
 from gpuprep.grading.group_speed import GroupBench
 from gpuprep.grading.loading import case_seed
+from gpuprep.grading.machine import card_uuids
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.signature import judge_import
 from gpuprep.grading.verdict import Graded
@@ -280,14 +282,18 @@ class GroupSession:
         self, n_cards: int, pool: WarmPool, folder: Path, grader: GroupGrader, cases: Sequence[Case]
     ) -> None:
         fitting = [case for case in cases if "cuda" in case.devices and case["world"] <= n_cards]
-        self._grade_on("cuda", pool, folder, grader, [case for case in fitting if case.tier is Tier.CORRECT])
+        with lease.using(card_uuids(n_cards), self.on_event):
+            self._grade_on("cuda", pool, folder, grader, [case for case in fitting if case.tier is Tier.CORRECT])
         # Of each operation the first, which is the largest.
         speed_cases = [case for case in fitting if case.tier is Tier.SPEED]
         timed = list({case.op: case for case in reversed(speed_cases)}.values())[::-1]
         if not timed or any(result.outcome.is_failure for result in self.results):
             return
         bench = GroupBench(self.exercise, self.curriculum, grader, self.asking, self.on_event, pool, folder, self.seed)
-        with self._group("cuda", max(case["world"] for case in timed), pool, folder, grader) as group:
+        with (
+            lease.timing(card_uuids(n_cards), self.on_event),
+            self._group("cuda", max(case["world"] for case in timed), pool, folder, grader) as group,
+        ):
             measured = bench.measure(group, timed, self.card)
         self.timings = measured.timings
         self.results.extend(measured.results)

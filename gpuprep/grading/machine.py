@@ -1,10 +1,8 @@
-"""The state of the card while it is measured, and the lock that keeps our own measurements apart."""
+"""The state of the card while it is measured, and nothing of the learner's running where that must not be."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -12,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from gpuprep.grading.ceilings import UnstableCardError, cache_folder
+from gpuprep.grading.ceilings import UnstableCardError
 from gpuprep.model import CardState
 
 _NVML_THROTTLES = {
@@ -26,6 +24,13 @@ _NVML_THROTTLES = {
     0x02: "application clocks",
 }
 _SPOILING = frozenset({0x08, 0x20, 0x40, 0x80})
+
+
+def card_uuids(n_cards: int = 1) -> tuple[str, ...]:
+    """Of the current card, or of the first so many."""
+    import torch
+
+    return tuple(str(torch.cuda.get_device_properties(place).uuid) for place in range(n_cards))
 
 
 def card_state(ours: frozenset[int], since_s: float = 0.0) -> CardState | None:
@@ -127,15 +132,14 @@ def probe_ms(n_probes: int = 1) -> float:
 
 @contextlib.contextmanager
 def held_still(pid: int, calm_ms: float) -> Iterator[None]:
-    """Stops a process and its descendants for as long as the block lasts, once the card is calm.
+    """Stops a process and its descendants, as `stopped` does, for a block that begins once the card is calm.
 
     What it had queued on the card still runs, so the block begins only when that is over.
 
     Raises:
         UnstableCardError: something keeps the card busy all the same.
     """
-    stopped = _signal_all(pid, signal.SIGSTOP)
-    try:
+    with stopped(pid):
         deadline = time.monotonic() + CALM_WITHIN_S
         while probe_ms() > CALM * calm_ms:
             if time.monotonic() > deadline:
@@ -144,8 +148,16 @@ def held_still(pid: int, calm_ms: float) -> Iterator[None]:
                     next_step="nvidia-smi",
                 )
         yield
+
+
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stops a process and its descendants for as long as the block lasts."""
+    found = _signal_all(pid, signal.SIGSTOP)
+    try:
+        yield
     finally:
-        for process in reversed(stopped):
+        for process in reversed(found):
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
 
@@ -159,17 +171,3 @@ def _signal_all(pid: int, number: signal.Signals) -> list[psutil.Process]:
                 process.send_signal(number)
         return family
     return []
-
-
-@contextlib.contextmanager
-def card_lock(uuid: str) -> Iterator[None]:
-    """Waits until no other check of this user measures on the card, and keeps them waiting."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / f"{uuid}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        # Closing releases it, and so does any death of this process.
-        os.close(descriptor)

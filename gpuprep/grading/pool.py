@@ -1,10 +1,9 @@
 """Warm templates: processes with torch and Triton imported, from which a worker is forked in some milliseconds.
 
-Four kinds, in processes of their own, none of which ever runs a learner's code itself:
+Three kinds, in processes of their own, none of which ever runs a learner's code itself:
 
-    interpreted   for learners' code in Triton's interpreter, without a card
+    interpreted   for learners' code in Triton's interpreter, without a card; and for the witness, which runs none of it
     compiled      for learners' code on a card; CUDA is initialised by the fork, never before
-    counting      for the witness, which runs no host code of a learner's
     trusted       for workers on a card that run our code only
 
 What keeps a learner's code from a template is that it can't name the sockets: they are inherited ends of socket pairs,
@@ -55,8 +54,8 @@ _BOOTSTRAP = (
     "from gpuprep.worker.template import main;"
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
-_KINDS = {"cpu": "interpreted", "cuda": "compiled", "witness": "counting"}
-_DEVICES = {"interpreted": "cpu", "compiled": "cuda", "counting": "witness", "trusted": "cuda"}
+_KINDS = {"cpu": "interpreted", "cuda": "compiled", "witness": "interpreted"}
+_DEVICES = {"interpreted": "cpu", "compiled": "cuda", "trusted": "cuda"}
 _READ_AT_START = ("LD_LIBRARY_PATH", "LANG", "LC_ALL")
 """What a process takes from its environment when it starts, and a fork can't take in any more."""
 
@@ -144,6 +143,10 @@ class WarmPool:
         """Wait for the ends that were deferred."""
         while self._ends:
             self._ends.pop()()
+
+    def is_whole(self) -> bool:
+        """False where a template has died."""
+        return all(template.is_alive() for template in self._templates.values())
 
     def pids(self) -> dict[str, int]:
         """Process ids of the templates, by kind."""

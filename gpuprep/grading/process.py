@@ -232,6 +232,8 @@ class WorkerProcess:
         if code is None:
             self._birth.kill()
             return "it closed the grader's channel"
+        if isinstance(self._birth, Forked) and self._birth.excess:
+            return f"it {self._birth.excess}, and was killed"
         if code < 0:
             # Real-time signals have no names but the first and the last.
             known = {-known.value: known.name for known in signal.Signals}

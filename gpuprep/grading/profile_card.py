@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from gpuprep.errors import GpuprepError
 from gpuprep.grader import Draw, Grader
-from gpuprep.grading import profile_ncu
+from gpuprep.grading import lease, profile_ncu
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.loading import case_seed
-from gpuprep.grading.machine import card_lock
+from gpuprep.grading.machine import card_uuids
 from gpuprep.grading.process import WorkerProcess
 from gpuprep.grading.profile_kernels import kernels_of
 from gpuprep.grading.profiled import Counters, Kernel, KernelTime, Timed, Unknown
@@ -106,19 +106,16 @@ class LocalCard:
         Raises:
             GpuprepError: the file can't be run.
         """
-        with self.worker() as worker:
+        with self.worker(on_event) as worker:
             runner = _OnCard(self, worker, asking, grader, on_event)
             runner.load()
             operations = {op: runner.operation(case, wants_trace=has_trace) for op, case in cases.items()}
         return Ran(operations, tuple(dict.fromkeys(runner.unknown)), runner.trace)
 
     @contextlib.contextmanager
-    def worker(self) -> Iterator[WorkerProcess]:
-        """A process on this card, which meanwhile no other check of this user's measures on."""
-        import torch
-
-        uuid = str(torch.cuda.get_device_properties(0).uuid)
-        with card_lock(uuid), WorkerProcess("cuda") as worker:
+    def worker(self, on_event: OnEvent) -> Iterator[WorkerProcess]:
+        """A process on this card, which meanwhile no other check uses."""
+        with lease.timing(card_uuids(), on_event), WorkerProcess("cuda") as worker:
             worker.wait_until_ready()
             yield worker
 

@@ -10,7 +10,7 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError
 from gpuprep.exercise import Exercise
 from gpuprep.grader import Draw, Grader, GroupGrader
+from gpuprep.grading import lease
 from gpuprep.grading.answers import Answer, Asked, result_of
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.card import card_is_likely, open_card
@@ -29,8 +30,10 @@ from gpuprep.grading.confining import Cell, chosen_level
 from gpuprep.grading.loading import case_seed, load_grader, refuse_lost_targets
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.process import OUTPUT_KEPT_BYTES, WorkerProcess
+from gpuprep.grading.shapes import Shape, with_hidden
 from gpuprep.grading.signature import judge_import
 from gpuprep.grading.sources import are_unstarted, read_sources
+from gpuprep.grading.threads import one_thread
 from gpuprep.grading.verdict import Graded, Stop, report_of
 from gpuprep.grading.witnessed import SEED_STEP
 from gpuprep.grading.witnessing import Witnessing
@@ -55,6 +58,7 @@ def check(
     witnessed: bool = False,
     world: int | None = None,
     sandbox: str = Level.NONE,
+    hidden: Sequence[Shape] | None = None,
 ) -> Report:
     """Grade one file.
 
@@ -69,6 +73,7 @@ def check(
         witnessed: have a second worker count, one that runs no host code; without it, counts are the learner's word.
         world: of an exercise for several ranks, the only number of them to check with.
         sandbox: how the learner's code is confined: `none`, `landlock`, `full`, or `auto` for the strongest there is.
+        hidden: sizes of further cases, in a check that times nothing; None in all others.
 
     Returns:
         The verdict. Nothing that the learner's code does raises.
@@ -103,7 +108,7 @@ def check(
         ).with_elapsed(time.monotonic() - started)
     asking = Asking(exercise, curriculum, path, timeout_s)
     told = on_event or (lambda _: None)
-    session = _Session(exercise, curriculum, path, device, asking, told, pool, witnessed, world, level)
+    session = _Session(exercise, curriculum, path, device, asking, told, pool, witnessed, world, level, hidden)
     return report_of(session.run(), identity).with_elapsed(time.monotonic() - started)
 
 
@@ -119,6 +124,7 @@ class _Session:
     is_witnessed: bool = False
     world: int | None = None
     level: Level = Level.NONE
+    hidden: Sequence[Shape] | None = None
     seed: int = field(default_factory=lambda: secrets.randbits(48))
     results: list[CaseResult] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -155,11 +161,11 @@ class _Session:
             has_card = opening is None and self._find_card()
             if opening:
                 _import_for_card()
-            with _one_thread():
+            with one_thread():
                 stop = self._until_stopped(self._grade_on, worker, grader, [c for c in cases if "cpu" in c.devices])
             self.output = worker.output()
             # Before the card is probed: nothing of the learner's may be running then.
-            worker.stop(is_awaited=opening is not None)
+            worker.stop(is_awaited=opening is not None or has_card)
             has_failed = self._has_failed or (stop is not None and stop.outcome.is_failure)
             if opening:
                 opening.join()
@@ -167,6 +173,7 @@ class _Session:
                     identity = stack.enter_context(self._identity())
                 has_card = self._find_card()
             if has_card and not has_failed:
+                self._probe_card()
                 learner = learner or stack.enter_context(self._learners("cuda"))
                 identity = identity or stack.enter_context(self._identity())
                 stop = self._until_stopped(self._grade_on_card, learner, identity, grader, cases) or stop
@@ -205,7 +212,7 @@ class _Session:
             self.world,
             self.seed,
         )
-        with _one_thread():
+        with one_thread():
             return group.run(grader, cases)
 
     def _learners(self, device: str) -> WorkerProcess:
@@ -253,7 +260,7 @@ class _Session:
         except Exception as error:
             raise self.asking.grader_fault("cases", error) from error
         refuse_lost_targets(self.exercise, grader, cases)
-        return cases
+        return cases if self.hidden is None else with_hidden(grader, cases, self.hidden)
 
     def _find_card(self) -> bool:
         import torch
@@ -263,16 +270,19 @@ class _Session:
             return False
         if torch.cuda.is_available():
             _import_for_card()
-            from gpuprep.grading.machine import probe_ms
-
             self.card = torch.cuda.get_device_name(0)
-            # While no process runs that has loaded the learner's file.
-            self.calm_ms = probe_ms(N_PROBES)
             return True
         if self.device == "cuda":
             raise UsageError("--device cuda: no CUDA device found", next_step="gpuprep doctor")
         self.why_no_speed = "no GPU found"
         return False
+
+    def _probe_card(self) -> None:
+        """How calm it is while no process runs that has loaded the learner's file."""
+        from gpuprep.grading.machine import card_uuids, probe_ms
+
+        with lease.using(card_uuids(), self.on_event):
+            self.calm_ms = probe_ms(N_PROBES)
 
     def _grade_on(self, worker: WorkerProcess, grader: Grader, cases: Sequence[Case]) -> None:
         worker.wait_until_ready()
@@ -342,17 +352,15 @@ class _Session:
     def _grade_on_card(
         self, worker: WorkerProcess, identity: WorkerProcess, grader: Grader, cases: Sequence[Case]
     ) -> None:
-        self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
-        if self._has_failed:
-            return
         from gpuprep.grading.ceilings import UnstableCardError
+        from gpuprep.grading.machine import card_uuids
         from gpuprep.grading.speed import Bench
-        from gpuprep.grading.speed_tier import measure, timed_cases
+        from gpuprep.grading.speed_tier import measure_alone
 
-        chosen, self.why_no_speed = timed_cases(grader, cases, self.card)
-        if not chosen:
+        with lease.using(card_uuids(), self.on_event):
+            self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
+        if self._has_failed or not any(case.tier is Tier.SPEED for case in cases):
             return
-        identity.wait_until_ready()
         bench = Bench(
             self.exercise,
             grader,
@@ -366,11 +374,11 @@ class _Session:
             is_strict=self.is_witnessed,
         )
         try:
-            measured = measure(bench, chosen)
+            measured = measure_alone(bench, cases, self.card)
         except UnstableCardError as error:
             self.why_inconclusive = error.message
             return
-        self.timings = measured.timings
+        self.timings, self.why_no_speed = measured.timings, measured.why_not
         self.results.extend(measured.results)
 
 
@@ -378,16 +386,3 @@ def _import_for_card() -> None:
     """Now, not when it is needed: by then a learner's code has run that can write where this would be read."""
     import gpuprep.grading.kernels
     import gpuprep.grading.speed_tier  # noqa: F401
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Torch without its threads: for cases this small they take longer to gather than to compute."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from gpuprep.grader import Grader
+from gpuprep.grading import lease
 from gpuprep.grading.ceilings import UnstableCardError, are_known, calibrate
-from gpuprep.grading.machine import card_lock
+from gpuprep.grading.machine import card_uuids, stopped
 from gpuprep.grading.speed import Bench, SpeedTest
 from gpuprep.model import Case, CaseResult, Tier, Timing
 
@@ -22,6 +24,8 @@ class Measured:
 
     results: tuple[CaseResult, ...]
     timings: tuple[Timing, ...] = ()
+    why_not: str = ""
+    """Why not all was timed, where that has nothing to do with the learner's code."""
 
 
 def fits(grader: Grader, case: Case) -> bool:
@@ -51,6 +55,33 @@ def timed_cases(grader: Grader, cases: Sequence[Case], card: str) -> tuple[tuple
     return tuple(case for case in chosen.values() if case is not None), why if left_out else ""
 
 
+def measure_alone(bench: Bench, cases: Sequence[Case], card: str) -> Measured:
+    """Choose what to time, and time it, while no other check is on the card.
+
+    Args:
+        bench: what they share.
+        cases: those of the check.
+        card: its name.
+
+    Raises:
+        UnstableCardError: something kept the card busy.
+        StopGradingError: the learner's process died or hung.
+    """
+    bench.identity.wait_until_ready()
+    with _alone(bench):
+        chosen, why_not = timed_cases(bench.grader, cases, card)
+        return replace(measure(bench, chosen), why_not=why_not) if chosen else Measured((), why_not=why_not)
+
+
+@contextlib.contextmanager
+def _alone(bench: Bench) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        # The learner's code has run: nothing of it may disturb the one who is being timed now.
+        with stopped(bench.learner.pid):
+            stack.enter_context(lease.timing(card_uuids(), bench.on_event))
+        yield
+
+
 def measure(bench: Bench, cases: Sequence[Case]) -> Measured:
     """Time all cases in the learner's process, then, once that is gone, what its times are held against.
 
@@ -62,22 +93,21 @@ def measure(bench: Bench, cases: Sequence[Case]) -> Measured:
     """
     import torch
 
-    with card_lock(str(torch.cuda.get_device_properties(0).uuid)):
-        claimed, fault = _claims(bench, cases)
-        dtypes = sorted({test.matmul_dtype for test in claimed} - {""})
-        is_measuring = bench.is_strict or any(test.takes_library for test in claimed) or not are_known(dtypes)
-        bench.learner.stop(is_awaited=is_measuring)
-        passed = tuple(test.asked.passed() for test in claimed)
-        if fault is not None:
-            return Measured((*passed, fault))
-        torch.cuda.empty_cache()
-        bench.on_event("calibrating this card")
-        ceilings = calibrate(dtypes, anew=bench.is_strict)
-        timings = []
-        for test in claimed:
-            with bench.asking.making_sense_of(test.asked.case.name):
-                timings.append(test.timing(ceilings))
-        return Measured(passed, tuple(timings))
+    claimed, fault = _claims(bench, cases)
+    dtypes = sorted({test.matmul_dtype for test in claimed} - {""})
+    is_measuring = bench.is_strict or any(test.takes_library for test in claimed) or not are_known(dtypes)
+    bench.learner.stop(is_awaited=is_measuring)
+    passed = tuple(test.asked.passed() for test in claimed)
+    if fault is not None:
+        return Measured((*passed, fault))
+    torch.cuda.empty_cache()
+    bench.on_event("calibrating this card")
+    ceilings = calibrate(dtypes, anew=bench.is_strict)
+    timings = []
+    for test in claimed:
+        with bench.asking.making_sense_of(test.asked.case.name):
+            timings.append(test.timing(ceilings))
+    return Measured(passed, tuple(timings))
 
 
 def _claims(bench: Bench, cases: Sequence[Case]) -> tuple[list[SpeedTest], CaseResult | None]:

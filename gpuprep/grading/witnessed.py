@@ -90,7 +90,7 @@ def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask,
     asked = replace(asked, args=args)
     request = {"do": "replay", "recipe": told["recipe"], "args": args}
     seen = ask({**request, "reverse": False})
-    has_order = seen["status"] == "returned" and seen["work"]["programs"] > 1
+    has_order = seen["status"] == "returned" and seen["work"]["programs"] > 1 and not seen.get("is_order_free")
     backwards = ask({**request, "reverse": True}) if has_order else None
     for answer in (seen, backwards or seen):
         if answer["status"] in _BEYOND:

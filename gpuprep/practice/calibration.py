@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,20 +21,24 @@ class Calibration:
     elapsed_s: float
 
 
-def calibrate_card() -> Calibration:
+def calibrate_card(on_event: Callable[[str], None]) -> Calibration:
     """Measure the current card anew and remember its ceilings.
+
+    Args:
+        on_event: gets a few words where that has to wait for another check.
 
     Raises:
         GpuprepError: there is no card, or its rate varies too much to be a ceiling.
     """
     import torch
 
+    from gpuprep.grading import lease
     from gpuprep.grading.ceilings import calibrate
-    from gpuprep.grading.machine import card_lock
+    from gpuprep.grading.machine import card_uuids
 
     if not torch.cuda.is_available():
         raise GpuprepError("no GPU to calibrate: speed is graded where there is one", next_step="gpuprep doctor")
-    started = time.monotonic()
-    with card_lock(str(torch.cuda.get_device_properties(0).uuid)):
+    with lease.timing(card_uuids(), on_event):
+        started = time.monotonic()
         ceilings = calibrate()
     return Calibration(ceilings, time.monotonic() - started)

@@ -9,9 +9,8 @@ from gpuprep.render.layout import INDENT, WIDTH, Page, Part, counted
 from gpuprep.render.machine import Document, document
 
 if TYPE_CHECKING:
-    from gpuprep.render.views import AttackTable, Proof, ScaffoldResult, StubResult
+    from gpuprep.render.views import Proof, ScaffoldResult, StubResult
 
-_FATE_MARKS = {"caught": ("✓", "good"), "open": ("○", "warning")}
 _STUB_MARKS = {"written": ("✓", "good"), "unchanged": ("·", "quiet"), "stale": ("✗", "bad")}
 
 
@@ -86,89 +85,3 @@ def proof_document(proof: Proof) -> Document:
         for item in proof.items
     ]
     return document("dev check", holds=proof.holds, items=items, not_graded=proof.not_graded)
-
-
-def attacks_page(table: AttackTable, *, width: int = WIDTH) -> Page:
-    """Attack × outcome × layer, then what is open, what went wrong, the honest solutions, and what could not run."""
-    page = Page(width)
-    rows: list[list[Part]] = [[("", ""), ("attack", "quiet"), ("outcome", "quiet"), ("layer", "quiet")]]
-    for tried in sorted(table.tried, key=lambda tried: (tried.attack.layer, tried.attack.name)):
-        mark: Part = _FATE_MARKS.get(tried.fate, ("✗", "bad"))
-        rows.append([mark, tried.attack.name, tried.outcome, tried.attack.layer])
-    page.table(rows, "<<<<", indent=0)
-    _open_attacks(page, table)
-    _surprises(page, table)
-    _honest(page, table)
-    if table.not_run:
-        page.blank()
-        page.line((f"{counted(len(table.not_run), 'attack')} not tried on this machine, and so not caught:", "warning"))
-        for told in table.not_run:
-            page.prose(told, lead=["– "])
-    page.blank()
-    n_caught = sum(tried.fate == "caught" for tried in table.tried)
-    n_open = sum(tried.fate == "open" for tried in table.tried)
-    verdict: Part = ("✓ holds: ", "good") if table.holds else ("✗ does not hold: ", "bad")
-    page.line(verdict, f"{n_caught} of {counted(len(table.tried), 'attack')} caught, {n_open} open")
-    return page
-
-
-def _open_attacks(page: Page, table: AttackTable) -> None:
-    found = [tried for tried in table.tried if tried.fate == "open"]
-    if found:
-        page.blank()
-        page.line((f"{counted(len(found), 'attack')} open: these get through today", "warning"))
-    for tried in found:
-        page.prose(tried.attack.open_because, lead=["○ ", (f"{tried.attack.name}  ", "strong")])
-
-
-def _surprises(page: Page, table: AttackTable) -> None:
-    for tried in (tried for tried in table.tried if tried.fate not in ("caught", "open")):
-        page.blank()
-        wanted = " or ".join(sorted(tried.attack.expected))
-        text = f"must get {wanted}; got {tried.outcome} {tried.message}".rstrip()
-        if tried.attack.open_because:
-            text = f"got {tried.outcome}; strike out the line `open` in its file"
-        lead: list[Part] = [("✗ ", "bad"), (f"{tried.attack.name}: {tried.fate}  ", "strong")]
-        page.prose(text, indent=0, lead=lead)
-    for judged in (judged for judged in table.judged if not judged.is_accepted):
-        page.blank()
-        lead = [("✗ ", "bad"), (f"{judged.honest.name}: turned away  ", "strong")]
-        page.prose(f"{judged.outcome} {judged.message}".rstrip(), indent=0, lead=lead)
-
-
-def _honest(page: Page, table: AttackTable) -> None:
-    if not table.judged:
-        return
-    page.blank()
-    n_accepted = sum(judged.is_accepted for judged in table.judged)
-    page.line(f"{n_accepted} of {counted(len(table.judged), 'honest solution')} accepted")
-    for judged in (judged for judged in table.judged if judged.is_accepted and judged.skipped):
-        page.prose(f"counted work skipped: {judged.skipped}", lead=["– ", f"{judged.honest.name}  "])
-
-
-def attacks_document(table: AttackTable) -> Document:
-    """Every attack and every honest solution with its verdict."""
-    tried = [
-        {
-            "name": tried.attack.name,
-            "exercise_id": tried.attack.exercise_id,
-            "layer": tried.attack.layer,
-            "expected": sorted(tried.attack.expected),
-            "outcome": tried.outcome,
-            "fate": tried.fate,
-            "open_because": tried.attack.open_because or None,
-            "message": tried.message,
-        }
-        for tried in table.tried
-    ]
-    judged = [
-        {
-            "name": judged.honest.name,
-            "outcome": judged.outcome,
-            "is_accepted": judged.is_accepted,
-            "skipped": judged.skipped or None,
-            "message": judged.message,
-        }
-        for judged in table.judged
-    ]
-    return document("dev attacks", holds=table.holds, attacks=tried, honest=judged, not_run=table.not_run)

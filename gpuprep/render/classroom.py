@@ -65,6 +65,9 @@ def graded_page(graded: Graded) -> Page:
         names = ", ".join(row.submission for row in reruns[:_SHOWN_RERUNS])
         more = f" and {len(reruns) - _SHOWN_RERUNS} more" if len(reruns) > _SHOWN_RERUNS else ""
         page.prose(f"To be graded again, through no fault of theirs: {names}{more}.", indent=2, style="warning")
+    if graded.n_failed_again:
+        said = f"The grader failed in {counted(graded.n_failed_again, 'file')}, and all there is as it was before"
+        page.prose(f"{said}; the same command tries again.", indent=2, style="warning")
     if graded.sandbox == "none":
         page.prose("Nothing confined the submissions' code: this machine offers no sandbox.", style="warning")
     else:

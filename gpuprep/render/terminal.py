@@ -109,6 +109,15 @@ def notice(text: str, *, style: str = "quiet") -> None:
     show(page, stderr=True)
 
 
+def secret(what: str, *, twice: bool = False) -> str:
+    """What a person types unseen; without a terminal, the first line of stdin."""
+    if not _is_terminal(sys.stdin):
+        return sys.stdin.readline().rstrip("\n")
+    import typer
+
+    return str(typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True))
+
+
 @contextmanager
 def status(prefix: str) -> Iterator[Callable[[str], None]]:
     """One line on stderr that says what is being done and is gone afterwards; nothing at all without a terminal."""

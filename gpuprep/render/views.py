@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -298,66 +298,3 @@ class Calibration(Protocol):
     def ceilings(self) -> Ceilings: ...
     @property
     def elapsed_s(self) -> float: ...
-
-
-class AttackDeclared(Protocol):
-    """An attack on the grader, as its file declares it (`authoring.attacks`)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def exercise_id(self) -> str: ...
-    @property
-    def layer(self) -> str: ...
-    @property
-    def expected(self) -> Collection[str]: ...
-    @property
-    def open_because(self) -> str: ...
-
-
-class AttackTried(Protocol):
-    """An attack and its verdict (`authoring.attacks`)."""
-
-    @property
-    def attack(self) -> AttackDeclared: ...
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def fate(self) -> str: ...
-
-
-class HonestNamed(Protocol):
-    """An honest solution (`authoring.honest`)."""
-
-    @property
-    def name(self) -> str: ...
-
-
-class HonestJudged(Protocol):
-    """An honest solution and its verdict (`authoring.honest`)."""
-
-    @property
-    def honest(self) -> HonestNamed: ...
-    @property
-    def outcome(self) -> Outcome: ...
-    @property
-    def message(self) -> str: ...
-    @property
-    def skipped(self) -> str: ...
-    @property
-    def is_accepted(self) -> bool: ...
-
-
-class AttackTable(Protocol):
-    """What became of every attack and every honest solution (`authoring.attack_table`)."""
-
-    @property
-    def tried(self) -> Sequence[AttackTried]: ...
-    @property
-    def judged(self) -> Sequence[HonestJudged]: ...
-    @property
-    def not_run(self) -> Sequence[str]: ...
-    @property
-    def holds(self) -> bool: ...

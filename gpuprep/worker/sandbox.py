@@ -89,9 +89,11 @@ class UnfollowedError(Exception):
 class _SandboxedFunction(InterpretedFunction):  # type: ignore[misc]
     """A jit function whose rewritten code is at hand, so that Triton looks for no source file."""
 
-    def __init__(self, plain: Any, rewritten: Any) -> None:
+    def __init__(self, plain: Any, rewritten: Any, *, keeps_nothing: bool) -> None:
         super().__init__(plain)
         self._rewritten = rewritten
+        self.keeps_nothing = keeps_nothing
+        """A call of it leaves nothing behind in it for the next one."""
 
     def rewrite(self) -> Any:
         return self._rewritten
@@ -146,7 +148,8 @@ def _compile_all(described: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
         namespaces.append(namespace)
         plain = _executed(definition, function["path"], namespace)
         rewritten = interpreter.ASTTransformer().visit(ast.Module(body=[definition], type_ignores=[]))
-        made.append(_SandboxedFunction(plain, _executed(rewritten.body[0], function["path"], namespace)))
+        code = _executed(rewritten.body[0], function["path"], namespace)
+        made.append(_SandboxedFunction(plain, code, keeps_nothing=_keeps_nothing(definition)))
     for function, namespace in zip(described, namespaces, strict=True):
         # Last, when all are there: functions may name each other, and themselves.
         for name, value in function["globals"].items():
@@ -247,6 +250,12 @@ class _Inspection(ast.NodeVisitor):
     def _check_name(self, name: str) -> None:
         if name.startswith("__") or name in _RESERVED:
             raise ForbiddenError(f"{name} in a kernel")
+
+
+def _keeps_nothing(definition: ast.FunctionDef) -> bool:
+    """False where a default may be something that changes: a list grows, an iterator is used up."""
+    defaults = [*definition.args.defaults, *definition.args.kw_defaults]
+    return all(default is None or isinstance(default, ast.Constant | ast.Name | ast.Attribute) for default in defaults)
 
 
 def _namespace(function: Mapping[str, Any]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from gpuprep.confinement import lockdown
+from gpuprep.confinement import lockdown, metering
 from gpuprep.confinement.permits import Confinement, Level
 from gpuprep.confinement.processes import Started, close_all_but, finish, start
 from gpuprep.worker import main as worker
@@ -47,15 +47,17 @@ PRELOADED = {
     "interpreted": (
         "gpuprep.worker.running",
         "gpuprep.worker.launching",
+        "gpuprep.worker.witness",
         "gpuprep.cuda.emulated",
         "gpuprep.worker.rehearsal",
     ),
     "compiled": ("gpuprep.worker.running", "gpuprep.worker.stopwatch", "triton.compiler.compiler"),
-    "counting": ("gpuprep.worker.witness", "gpuprep.worker.rehearsal"),
     "trusted": ("gpuprep.worker.running", "gpuprep.worker.stopwatch"),
 }
 """What each kind of template imports before it forks."""
 
+RARELY = (10_000, 20, 50)
+"""How seldom Python's collector runs in a fork: by default several hundred times a check."""
 REQUEST_BYTES = 64 * 1024
 END_LIMIT_S = 5.0
 """How long descendants are hunted. Only a process that can't be killed, or that forks faster than that, outlives it."""
@@ -78,6 +80,7 @@ def main(kind: str, control: int, owner: int) -> NoReturn:
     # What is there now is never collected: a collector that touches it would copy its pages in every fork.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*RARELY)
     ours = socket.socket(fileno=owner)
     with contextlib.suppress(OSError):
         ours.send(b"warm")
@@ -214,33 +217,45 @@ def _guard(request: Request) -> None:
         except OSError as error:
             last_word = {"refused": f"no worker: {error.strerror or error}"}
         else:
-            last_word = {"clean": _look_after(request.lifeline, started)}
+            last_word = {"clean": _look_after(request.lifeline, started, _meter(request.confinement, folder))}
     # Whoever hears it may kill this process.
     if any(last_word.values()):
         _tell(request.lifeline, last_word)
     os._exit(0)
 
 
-def _look_after(lifeline: socket.socket, started: Started) -> bool:
+def _meter(confinement: Confinement | None, folder: str) -> metering.Meter | None:
+    if confinement is None:
+        return None
+    # At the strongest level its folder goes with its mounts, which have a size.
+    return metering.Meter(confinement.device, folder if confinement.level is Level.LANDLOCK else "")
+
+
+def _look_after(lifeline: socket.socket, started: Started, meter: metering.Meter | None) -> bool:
     """Say that the worker is born, and end it in time. False where something of it is left."""
     close_all_but({lifeline.fileno(), *started.descriptors})
     this = os.pidfd_open(os.getpid())
     socket.send_fds(lifeline, [json.dumps({"born": [started.worker, os.getpid()]}).encode()], [this])
     os.close(this)
-    _watch(lifeline, started)
+    _watch(lifeline, started, meter)
     return end_children(but=set())
 
 
-def _watch(lifeline: socket.socket, started: Started) -> None:
+def _watch(lifeline: socket.socket, started: Started, meter: metering.Meter | None) -> None:
     """Wait until the worker ends or nobody needs it any more; meanwhile do what the trusted side asks for."""
     ended = os.pidfd_open(started.pid)
     events = select.poll()
     for descriptor in (ended, lifeline.fileno()):
         events.register(descriptor, select.POLLIN)
-    while True:
-        ready = {descriptor for descriptor, _ in events.poll()}
+    excess = ""
+    while not excess:
+        ready = {descriptor for descriptor, _ in events.poll(metering.INTERVAL_S * 1000 if meter else None)}
         if ended in ready:
             break
+        if meter is not None and (excess := meter.excess()):
+            break
+        if not ready:
+            continue
         data = lifeline.recv(REQUEST_BYTES)
         if not data:
             break
@@ -251,7 +266,7 @@ def _watch(lifeline: socket.socket, started: Started) -> None:
     _kill_group(started.pid)
     # Left a zombie for now: its group's id can't be another's meanwhile.
     os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
-    _tell(lifeline, {"ended": started.exit_code()})
+    _tell(lifeline, {"ended": started.exit_code(), "excess": excess})
 
 
 def _become_worker(request: Request, folder: str) -> None:

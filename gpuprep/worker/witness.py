@@ -113,12 +113,14 @@ class _Walk:
         self._work = Work()
         self._findings: dict[tuple[Any, ...], Finding] = {}
         self._host_ops: list[dict[str, Any]] = []
+        self._is_order_free = True
 
     def follow(
         self, functions: Sequence[Any], modules: Sequence[CudaReplay], steps: Sequence[Mapping[str, Any]]
     ) -> None:
         if len(steps) > MAX_STEPS:
             raise UnfollowedError(f"more than {MAX_STEPS} steps")
+        self._is_order_free &= all(function.keeps_nothing for function in functions)
         for step in steps:
             if "launch" in step:
                 self._launch(functions, step)
@@ -139,11 +141,16 @@ class _Walk:
                 self._memory.compute(step["compute"], step["into"])
 
     def seen(self) -> Answer:
-        """Counted work, findings, and the copies and fills that host code asked for."""
+        """Counted work, findings, and the copies and fills that host code asked for.
+
+        And whether programs in another order would surely have come to the same: none of a launch touched memory that
+        another one of it stored to, and nothing else outlasts a program.
+        """
         return {
             "work": asdict(self._work),
             "findings": [asdict(finding) for finding in self._findings.values()],
             "host_ops": self._host_ops,
+            "is_order_free": self._is_order_free,
         }
 
     def _launch(self, functions: Sequence[Any], step: Mapping[str, Any]) -> None:
@@ -166,6 +173,7 @@ class _Walk:
 
     def _run(self, modules: Sequence[CudaReplay], step: Mapping[str, Any]) -> None:
         """A launch of a CUDA kernel."""
+        self._is_order_free = False
         place = step["run"]
         if type(place) is not int or not 0 <= place < len(modules):
             raise ValueError(f"no module {place}")
@@ -193,6 +201,7 @@ class _Walk:
 
     def _take(self, recording: Recording) -> None:
         self._work += recording.work
+        self._is_order_free &= recording.is_order_free
         for found in recording.findings:
             place = (found.kind, found.path, found.line, found.tensor, found.is_store)
             self._findings.setdefault(place, found)

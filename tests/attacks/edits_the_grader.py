@@ -1,10 +1,12 @@
 # expect: WRONG_VALUES
 # layer: process
 # checks: 2
-# open: there is no sandbox yet, and the next check reads what this one wrote
+# open: nothing is confined, and the next check reads what this one wrote
+# open-at: none
 # Rewrites the grader's file so that everything is right. The check that is running has read it already; the next one
 # reads what was written. Here it writes to a throw-away copy only.
 
+import re
 from pathlib import Path
 
 import torch
@@ -32,7 +34,9 @@ def _edit():
     for folder in Path(__file__).resolve().parents:
         if (folder / "THROW_AWAY").is_file():
             for path in folder.glob("graders/*/ex_01_*.py"):
-                path.write_text(path.read_text().replace("x.double() + y.double()", "x.maximum(y).double()"))
+                edited = re.sub(r"Expected\(x\.double\(\)[^,]*", "Expected(x.maximum(y).double()", path.read_text())
+                assert "x.maximum(y)" in edited, "the grader has changed: this attack does nothing"
+                path.write_text(edited)
 
 
 _edit()

@@ -1,6 +1,6 @@
 # expect: WRONG_VALUES
 # layer: process
-# Prints without measure (16 MiB here), to fill a pipe that nobody reads, a disk, or a log that hides the verdict.
+# Prints without measure (a gigabyte), to fill a pipe that nobody reads, a disk, or a log that hides the verdict.
 
 import os
 
@@ -30,6 +30,6 @@ def add(x, y):
     global _has_flooded
     if not _has_flooded:
         _has_flooded = True
-        for _ in range(256):
+        for _ in range(2**14):
             os.write(1, b"PASSED " * 9362)
     return _guess(x)

@@ -1,4 +1,5 @@
 # expect: CRASHED|NO_VERDICT
+# confined: RAISED
 # layer: process
 # apart: yes
 # Kills the process that started it, which may be the grader itself. Then there is no verdict, and none is not a pass:

@@ -54,9 +54,9 @@ def _flicker(descriptor, size):
 
 
 def add(x, y):
-    from gpuprep.channel import ENVELOPE
+    from gpuprep.channel import ENVELOPE, memory_file
 
-    descriptor = os.memfd_create("gpuprep")
+    descriptor = memory_file("gpuprep")
     os.ftruncate(descriptor, 4096)
     threading.Thread(target=_flicker, args=(descriptor, 4096), daemon=True).start()
     for end in _sockets():

@@ -1,4 +1,5 @@
 # expect: BANNED_CALL
+# confined: RAISED
 # layer: host ops
 # Imports the grader's file, which lies on the disk for all to read, and has its oracle compute the answer. There is
 # no secret in it: it is torch that adds, as if it had been called by name.
