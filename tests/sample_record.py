@@ -16,7 +16,7 @@ from gpuprep.classroom.scoring import row
 from gpuprep.model import Report, Tier
 
 DUE = datetime(2026, 3, 1, 12, tzinfo=UTC)
-SECOND = replace(samples.EXERCISE, id="ex_02", name="axpy", title="AXPY")
+SECOND = replace(samples.EXERCISE, id="ex_02", name="reduction", title="Reduction")
 IDENTITY = Identity("a" * 64, "c" * 64, "0.1.0", "cpu", "full")
 HOMEWORK = """
 title: Homework 1

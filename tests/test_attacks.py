@@ -12,9 +12,12 @@ import pytest
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.attack_table import AttackTable, attack_table
 from gpuprep.authoring.attacks import Attack, Fate, Layer, Tried, attacks, read_attack, try_attack
+from gpuprep.authoring.exploits import Exploit, Exploited
 from gpuprep.authoring.honest import Honest, Judged
+from gpuprep.confinement.permits import STRONGEST_FIRST, Level
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import CurriculumError, UsageError
+from gpuprep.grading.confining import offered
 from gpuprep.grading.pool import WarmPool
 from gpuprep.model import Outcome
 
@@ -22,8 +25,15 @@ CURRICULUM = curricula.load(Path(__file__).resolve().parent.parent)
 ATTACKS = attacks(CURRICULUM)
 HERE = [attack for attack in ATTACKS if not attack.needs_gpu]
 ON_A_CARD = [attack for attack in ATTACKS if attack.needs_gpu]
+LEVELS = [level for level in STRONGEST_FIRST if not offered()[level]]
+NOT_ABOUT_STARTS = ("plants_modules", "replaces_modules", "markup_in_its_messages", "edits_the_grader")
+"""It makes no difference to them how their worker was started, and a cold start takes seconds."""
 ABOUT_PROCESSES = [
-    attack for attack in HERE if attack.layer in (Layer.CHANNEL, Layer.PROCESS, Layer.TIMEOUT) and not attack.is_apart
+    attack
+    for attack in HERE
+    if attack.layer in (Layer.CHANNEL, Layer.PROCESS, Layer.TIMEOUT)
+    and not attack.is_apart
+    and attack.name not in NOT_ABOUT_STARTS
 ]
 
 
@@ -58,6 +68,24 @@ def test_attack_on_a_cold_worker_is_caught(curriculum: Curriculum, attack: Attac
     """Where processes and their descriptors matter, a worker that was not forked from a template is as safe."""
     tried = try_attack(attack, curriculum, device="cpu")
     assert tried.fate is Fate.CAUGHT, f"{tried.outcome}: {tried.message}"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("name", ["edits_the_grader", "message_that_changes", "plants_modules"])
+def test_attack_is_caught_in_a_sandbox(curriculum: Curriculum, pool: WarmPool, name: str, level: Level) -> None:
+    """What is confined fails earlier, and no less; all of them at every level are tried by `make soak`."""
+    attack = next(attack for attack in ATTACKS if attack.name == name)
+    tried = try_attack(attack, curriculum, device="cpu", pool=pool, level=level)
+    assert tried.fate is Fate.CAUGHT, f"{tried.outcome}: {tried.message}"
+
+
+def test_descriptors_that_are_sent_are_not_kept(curriculum: Curriculum, pool: WarmPool) -> None:
+    """Whoever is sent some thousand of them has none of them afterwards."""
+    attack = next(attack for attack in ATTACKS if attack.name == "descriptors_on_the_channel")
+    try_attack(attack, curriculum, device="cpu", pool=pool)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    try_attack(attack, curriculum, device="cpu", pool=pool)
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1
 
 
 @pytest.mark.gpu
@@ -105,11 +133,14 @@ def test_declarations_are_read(tmp_path: Path) -> None:
     """Declarations come first, then the story, one that looks like a declaration included."""
     text = (
         "# expect: RAISED|NO_VERDICT\n# layer: host ops\n# exercise: ex_02\n# needs: gpu\n# checks: 2\n# timeout: 1.5\n"
+        "# open-at: none\n# confined: CRASHED\n"
     )
     attack = read_attack(write(tmp_path, f"{text}# apart: yes\n# open: for now\n# It cheats.\n# seen: elsewhere"))
     assert attack.expected == {"RAISED", "NO_VERDICT"}
     assert (attack.layer, attack.exercise_id, attack.needs_gpu) == (Layer.HOST_OPS, "ex_02", True)
     assert (attack.n_checks, attack.timeout_s, attack.is_apart) == (2, 1.5, True)
+    assert (attack.why_open(Level.NONE), attack.why_open(Level.FULL)) == ("for now", "")
+    assert "CRASHED" in attack.caught_by(Level.FULL) - attack.caught_by(Level.NONE)
     assert (attack.open_because, attack.story) == ("for now", "It cheats. seen: elsewhere")
 
 
@@ -123,6 +154,8 @@ def test_declarations_are_read(tmp_path: Path) -> None:
         "# expect: CAUGHT\n# layer: judge",
         "# expect: RAISED\n# layer: judge\n# chekcs: 2",
         "# expect: RAISED\n# layer: judge\n# timeout: soon",
+        "# expect: RAISED\n# layer: judge\n# open-at: nowhere",
+        "# expect: RAISED\n# layer: judge\n# confined: CAUGHT",
     ],
 )
 def test_broken_declaration_is_named(tmp_path: Path, text: str) -> None:
@@ -160,10 +193,32 @@ def test_table_holds_only_without_surprises(tmp_path: Path, curriculum: Curricul
     assert not AttackTable((caught,), (rejected,)).holds
 
 
+def test_nothing_may_succeed_at_the_default_level(tmp_path: Path) -> None:
+    """An open attack there breaks the table, unless what it cheats in gives no points; so does an exploit's harm."""
+    attack = read_attack(write(tmp_path, "# expect: RAISED\n# layer: judge\n# open: for now"))
+    caught = Tried(read_attack(write(tmp_path, "# expect: RAISED\n# layer: judge")), Outcome.RAISED)
+    passed = Tried(attack, Outcome.PROVISIONAL, level=Level.LANDLOCK)
+    withheld = Tried(attack, Outcome.PROVISIONAL, level=Level.LANDLOCK, is_withheld=True)
+    exploit = Exploit(tmp_path / "x.py", "It reads.")
+    did_nothing, did_harm = Exploited(exploit, Level.NONE, ()), Exploited(exploit, Level.NONE, ("read",))
+    assert AttackTable((passed,), default=Level.FULL).holds
+    assert not AttackTable((passed,), default=Level.LANDLOCK).holds
+    assert AttackTable((withheld,), default=Level.LANDLOCK).holds
+    assert AttackTable((caught,), exploited=(did_harm,), default=Level.FULL).holds
+    assert not AttackTable((caught,), exploited=(did_nothing,), default=Level.FULL).holds
+    assert not AttackTable((caught,), exploited=(did_harm,), default=Level.NONE).holds
+
+
 def test_table_names_what_could_not_run(curriculum: Curriculum) -> None:
     """An attack that needs a card is listed by name where there is none, and counts as nothing."""
-    table = attack_table(curriculum, ["empty_list", "patched_events"], device="cpu")
-    assert [tried.attack.name for tried in table.tried] == ["empty_list"]
+    told: list[str] = []
+    names = ["empty_list", "patched_events", "reads_the_grader"]
+    table = attack_table(curriculum, names, device="cpu", sandbox="all", on_event=told.append)
+    assert table.levels == (Level.NONE, *reversed(LEVELS))
+    assert {tried.attack.name for tried in table.tried} == {"empty_list"}
+    assert [bool(exploited.harm) for exploited in table.exploited] == [True, *(False for _ in LEVELS)]
+    assert len(table.tried) == len(table.levels)
+    assert told[0] == f"1 of {2 * len(table.levels)}: empty_list at none"
     assert table.not_run == ("patched_events: needs a GPU",)
     assert table.holds
 

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GpuprepError
 from gpuprep.grading import lease
+from gpuprep.grading.card import visible_cards
+from gpuprep.grading.machine import card_uuids
 
 CARD, OTHER = "GPU-11111111-2222", "GPU-33333333-4444"
 PATIENCE_S = 20.0
@@ -99,8 +102,8 @@ def can(how: str, folder: Path, *uuids: str) -> bool:
 
 def test_checks_share_a_card(hold: Callable[..., Holder], tmp_path: Path) -> None:
     """Those that only judge what comes out; and nobody times meanwhile."""
-    first, second = hold("using"), hold("using")
-    assert (first.says(), second.says()) == ("has it", "has it")
+    for _ in range(2):
+        assert hold("using").says() == "has it"
     assert not can("timing", tmp_path / "cards")
 
 
@@ -221,3 +224,29 @@ def test_strange_file_in_the_lock_s_place_is_told(tmp_path: Path, kind: str) -> 
     with pytest.raises(GpuprepError) as caught, lease.using([CARD], print, folder):
         pass
     assert caught.value.next_step
+
+
+@pytest.mark.gpu
+def test_driver_and_torch_mean_the_same_card() -> None:
+    """The name that graders are given a card by, and the name that it is locked by."""
+    import torch
+
+    cards = visible_cards()
+    assert len(cards) == torch.cuda.device_count()
+    assert [lease._plain(card.uuid) for card in cards] == [lease._plain(uuid) for uuid in card_uuids(len(cards))]
+    assert cards[0].name == torch.cuda.get_device_name(0)
+
+
+@pytest.mark.gpu
+def test_two_checks_at_once_do_not_spoil_each_other(curriculum: Curriculum) -> None:
+    """Both are timed, one after the other, and neither takes the other for a stranger."""
+    path = curriculum.reference_path(curriculum.exercise("ex_01"))
+    code = (
+        "import sys; from pathlib import Path; from gpuprep import curriculum;"
+        "from gpuprep.grading.session import check;"
+        "found = curriculum.load(Path(sys.argv[1]));"
+        "print(check(found.exercise('ex_01'), found, Path(sys.argv[2]), device='cuda').outcome)"
+    )
+    command = [sys.executable, "-c", code, str(curriculum.root), str(path)]
+    checks = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [each.communicate(timeout=300)[0].strip() for each in checks] == ["PASSED"] * 3

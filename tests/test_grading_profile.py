@@ -72,7 +72,7 @@ class PretendedCard(LocalCard):
     script: PretendedWorker
 
     @contextlib.contextmanager
-    def worker(self) -> Iterator[Any]:
+    def worker(self, on_event: object) -> Iterator[Any]:
         """The script."""
         yield self.script
 

@@ -20,7 +20,7 @@ import junitparser
 import lxml.etree
 import pytest
 import sample_reports as samples
-from sample_class import ASSIGNMENT, BIG, NASTY_NAME, broken, every_kind, made_class, made_student
+from sample_class import ASSIGNMENT, BIG, NASTY_NAME, broken, every_kind, handed_in, made_class
 
 from gpuprep.classroom.assignment import Assigned, Assignment
 from gpuprep.classroom.journal import FILE_NAME, Journal
@@ -201,7 +201,7 @@ def test_prairielearn_stays_below_its_limit() -> None:
     exercises = [Assigned(replace(samples.EXERCISE, id=f"ex_{number:02}")) for number in range(60)]
     assignment = Assignment("Everything", tuple(exercises))
     reports = {each.id: broken("💥" * 5000, "💥" * 5000) for each in exercises}
-    found = one(made_student("ada", reports, assignment), assignment=assignment)
+    found = one(handed_in("ada", reports, assignment), assignment=assignment)
     assert len(rendered(found.record, "prairielearn", [found], {}).encode()) < 1_000_000
 
 
@@ -227,7 +227,7 @@ def test_exercism_links_tests_to_tasks() -> None:
 
 def test_exercism_output_says_that_it_was_cut() -> None:
     """500 characters, its notice among them."""
-    found = one(made_student("ada", {"ex_01": broken("no", "x" * 3000)}))
+    found = one(handed_in("ada", {"ex_01": broken("no", "x" * 3000)}))
     (output,) = [test["output"] for test in exercism.results(found)["tests"] if "output" in test]
     assert len(output) == exercism.MAX_OUTPUT
     assert output.endswith("Please limit to 500 chars")
@@ -280,7 +280,7 @@ def test_csv_has_the_columns_that_canvas_wants() -> None:
 @pytest.mark.parametrize("name", ["=1+1", "@SUM(A1)", "+1", "-1", NASTY_NAME])
 def test_csv_computes_nothing(name: str) -> None:
     """A spreadsheet would compute what a student called a folder; an assignment's title is no formula either."""
-    found = one(made_student(name, {}))
+    found = one(handed_in(name, {}))
     header, row = csv.reader(io.StringIO(lms_csv.document("=1", [found])))
     assert header[5] == "'=1"
     assert row[0] == row[3]
@@ -408,8 +408,8 @@ def test_nothing_of_a_hidden_case_leaks(format_name: str) -> None:
         samples.timed(),
         "boom",
     ]
-    students = [made_student("ada", reports, hidden)]
-    students += [made_student(f"s{place}", {"ex_01": found}, hidden) for place, found in enumerate(others)]
+    students = [handed_in("ada", reports, hidden)]
+    students += [handed_in(f"s{place}", {"ex_01": found}, hidden) for place, found in enumerate(others)]
     record = made_class(*students, assignment=hidden)
     for student in students:
         only = [standing(record, student)]
@@ -434,7 +434,7 @@ def test_hidden_failures_have_words(curriculum: Curriculum) -> None:
 
 def test_shown_cases_are_told() -> None:
     """Without `hidden` the student reads where it went wrong, without the paths of the grader's machine."""
-    results = gradescope.results(one(made_student("ada", {"ex_01": broken("n was 1025")})))
+    results = gradescope.results(one(handed_in("ada", {"ex_01": broken("n was 1025")})))
     told = results["tests"][0]["output"]
     assert "n=1025 float32" in told
     assert "n was 1025" in told
@@ -446,7 +446,7 @@ def test_failure_is_told_where_its_tier_counts_for_nothing() -> None:
     """An assignment of speed alone still says why there was none."""
     assignment = replace(ASSIGNMENT, exercises=(Assigned(samples.EXERCISE, 1.0, (Tier.SPEED,)),))
     (test,) = gradescope.results(
-        one(made_student("ada", {"ex_01": samples.wrong_values()}, assignment), assignment=assignment)
+        one(handed_in("ada", {"ex_01": samples.wrong_values()}, assignment), assignment=assignment)
     )["tests"]
     assert "likely cause" in test["output"]
     assert test["status"] == "failed"
@@ -454,7 +454,7 @@ def test_failure_is_told_where_its_tier_counts_for_nothing() -> None:
 
 def test_long_texts_are_cut() -> None:
     """A megabyte of message is no reason to write one."""
-    found = one(made_student("ada", {"ex_01": broken(BIG, BIG)}))
+    found = one(handed_in("ada", {"ex_01": broken(BIG, BIG)}))
     assert max(len(each.text) for each in found.findings) < 4100
     assert "…" in found.findings[0].text
 
@@ -466,7 +466,7 @@ def test_one_submission_must_be_named_of_many(format_name: str) -> None:
         chosen(every_kind(), format_name, None)
     assert caught.value.next_step.endswith("--submission gold")
     assert [each.name for each in chosen(every_kind(), format_name, "late")] == ["late"]
-    only = made_class(made_student("ada", {}))
+    only = made_class(handed_in("ada", {}))
     assert [each.name for each in chosen(only, format_name, None)] == ["ada"]
 
 
@@ -494,7 +494,7 @@ def test_files_are_found_in_a_repository(tmp_path: Path) -> None:
 def graded(tmp_path: Path) -> Path:
     """A class of two in a folder, as `gpuprep grade` leaves it."""
     record: ClassRecord = made_class(
-        made_student("ada", {"ex_01": samples.provisional()}), made_student("bob", {"ex_01": samples.wrong_values()})
+        handed_in("ada", {"ex_01": samples.provisional()}), handed_in("bob", {"ex_01": samples.wrong_values()})
     )
     out = tmp_path / "out"
     out.mkdir()

@@ -36,8 +36,8 @@ HERE = [level for level in STRONGEST_FIRST if not offered()[level]]
 MISSING = {level: why for level, why in offered().items() if why}
 EXPLOITS = exploits(curricula.load(CHECKOUT))
 IN_EVERY_RUN = (
-    "reads_the_reference reads_another_memory writes_the_grader connects_to_an_abstract_service kills_another multiplies "
-    "uses_up_watches starts_from_a_descriptor asks_for_kernel_machinery makes_it_hard_to_clear_away"
+    "reads_the_reference reads_another_memory writes_the_grader connects_to_an_abstract_service kills_another "
+    "multiplies uses_up_watches starts_from_a_descriptor asks_for_kernel_machinery makes_it_hard_to_clear_away"
 ).split()
 """One of a kind; the others take minutes."""
 SOON_S = 10.0
@@ -67,7 +67,7 @@ def test_exploit_does_no_harm(curriculum: Curriculum, warm_pool: WarmPool, name:
 @pytest.mark.soak
 @pytest.mark.parametrize("level", ["none", *HERE])
 def test_table_holds_at_every_level(curriculum: Curriculum, level: str) -> None:
-    """No attack gets through that isn't known to; each exploit does harm where nothing is confined, and none elsewhere."""
+    """No attack gets through that isn't known to; an exploit does harm where nothing is confined, and only there."""
     table = attack_table(curriculum, device="cpu", sandbox=level)
     assert len(table.exploited) == len(EXPLOITS)
     assert [told for told in (*table.tried, *table.exploited, *table.judged) if is_surprising(told)] == []
