@@ -45,6 +45,7 @@ gpu: $(TEST_READY) ## on a GPU: its tests, and the references' timings
 	$(BIN)/pytest -m gpu $(ARGS)
 
 soak: $(DEV_READY) ## the tests that take minutes
+	$(INSTALL) -e '.[dev,ray,slurm]'
 	$(BIN)/pytest -m soak $(ARGS)
 
 emulator: $(TEST_READY) ## how long the CUDA emulator takes, beside numba's simulator

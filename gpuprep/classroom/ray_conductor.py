@@ -32,6 +32,7 @@ from gpuprep.grading.births import become_reaper
 
 END_LIMIT_S = 10.0
 """How long all processes of a Ray of our own may take to end by themselves."""
+CONNECT_LIMIT_S = 15.0
 STORE_BYTES = 128 * 2**20
 """Of shared memory for a Ray of our own: what it holds is one curriculum, and files of some kB."""
 
@@ -169,8 +170,13 @@ def _took_in(floor: Floor, lines: queue.SimpleQueue[bytes], device: str) -> bool
 
 def _connect(ray: Any, options: Mapping[str, Any], folder: Path) -> None:
     quiet = {"logging_level": "ERROR", "log_to_driver": False}
-    if options["address"] is not None:
-        ray.init(address=options["address"], **quiet)
+    address = options["address"]
+    if address is not None:
+        host, separator, port = address.rpartition(":")
+        if separator and port.isdigit():
+            # Ray itself would try for minutes.
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_LIMIT_S).close()
+        ray.init(address=address, **quiet)
         return
     ray.init(
         num_cpus=max(options["n_jobs"] or 1, len(os.sched_getaffinity(0))),

@@ -136,7 +136,6 @@ class SlurmExecutor:
         self._wait_for_ends()
 
     def _submitted(self, parcels: Sequence[Parcel]) -> list[_Job]:
-        import submitit
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         self._remove()
@@ -151,10 +150,7 @@ class SlurmExecutor:
             parcels_path(self._folder, number).write_text(text, encoding="utf-8")
             answers_path(self._folder, number).touch()
         try:
-            with _safe_path():
-                executor = submitit.AutoExecutor(folder=self._folder / "log", cluster=self._options.cluster)
-                executor.update_parameters(**self._options.parameters)
-                jobs = executor.map_array(work, [str(self._folder.resolve())] * len(chunks), range(len(chunks)))
+            jobs = self._map(len(chunks))
         except (OSError, RuntimeError, NameError, ValueError, FailedJobError, FailedSubmissionError) as error:
             self._remove()
             said = str(error).strip().splitlines()
@@ -167,6 +163,15 @@ class SlurmExecutor:
             _Job(job, {line: parcel.task for line, parcel in enumerate(chunk)}, answers_path(self._folder, number))
             for number, (job, chunk) in enumerate(zip(jobs, chunks, strict=True))
         ]
+
+    def _map(self, n_chunks: int) -> Sequence[Any]:
+        import submitit
+
+        with _safe_path():
+            executor = submitit.AutoExecutor(folder=self._folder / "log", cluster=self._options.cluster)
+            executor.update_parameters(**self._options.parameters)
+            jobs: Sequence[Any] = executor.map_array(work, [str(self._folder.resolve())] * n_chunks, range(n_chunks))
+        return jobs
 
     def _tasks_per_job(self, n_tasks: int) -> int:
         if self._options.cluster == "local":

@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
@@ -26,6 +27,7 @@ WAITING = "waiting for the card: "
 TO_USE = f"{WAITING}another check times on it"
 TO_TIME = f"{WAITING}another check runs on it"
 GOING_ON = "the card is free"
+PASSING_S = 0.1
 
 Tell = Callable[[str], None]
 
@@ -110,9 +112,7 @@ class _Waiter:
         while True:
             descriptor = _opened(folder, name)
             try:
-                try:
-                    fcntl.flock(descriptor, how | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if not _is_locked_soon(descriptor, how):
                     if not self._has_waited:
                         self._has_waited = True
                         self._tell(self._why)
@@ -124,6 +124,20 @@ class _Waiter:
                 raise
             # Somebody tidied up: a lock on a file that nobody finds any more keeps nobody out.
             os.close(descriptor)
+
+
+def _is_locked_soon(descriptor: int, how: int) -> bool:
+    """True where the lock was to be had: somebody on the way through the gate is nobody to wait for."""
+    deadline = time.monotonic() + PASSING_S
+    while True:
+        try:
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(PASSING_S / 20)
+        else:
+            return True
 
 
 def _plain(uuid: str) -> str:

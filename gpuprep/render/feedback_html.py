@@ -17,7 +17,6 @@ from gpuprep.classroom.scoring import MISSING, ExerciseScore, Fate, points
 from gpuprep.exercise import Exercise
 from gpuprep.model import Tier
 from gpuprep.render.classroom import outcome_mark
-from gpuprep.render.finding_words import CAUSES
 from gpuprep.render.findings import MAX_TEXT, Finding, findings, plain
 from gpuprep.render.html_page import Child, el, notes, page, scrolls, with_code
 from gpuprep.render.layout import counted
@@ -52,7 +51,7 @@ def feedback_html(record: ClassRecord, student: Student) -> str:
     exercises = {assigned.id: assigned for assigned in record.assignment.exercises}
     scores = {score.exercise_id: score for score in student.row.scores}
     articles = [
-        _article(record, exercises[exercise_id], scores[exercise_id], list(own))
+        _article(exercises[exercise_id], scores[exercise_id], list(own))
         for exercise_id, own in groupby(found, key=lambda finding: finding.exercise_id)
     ]
     return page(
@@ -136,7 +135,7 @@ def _summary(student: Student, found: tuple[Finding, ...]) -> Element:
     return el("section", el("h2", "Your exercises"), scrolls(table, "Your exercises"))
 
 
-def _article(record: ClassRecord, assigned: Assigned, score: ExerciseScore, found: list[Finding]) -> Element:
+def _article(assigned: Assigned, score: ExerciseScore, found: list[Finding]) -> Element:
     exercise = assigned.exercise
     printed = next((finding.printed for finding in found if finding.printed.strip()), "")
     return el(
@@ -144,7 +143,7 @@ def _article(record: ClassRecord, assigned: Assigned, score: ExerciseScore, foun
         el("h3", f"{exercise.id} {exercise.title} ", el("small", f"points: {_of(score)}")),
         el("p", *with_code(exercise.summary), kind="quiet"),
         *_tiers(found),
-        _next(exercise, score, is_hidden=record.assignment.n_checks(assigned) > 1),
+        _next(exercise, score),
         el("details", el("summary", "What your code printed"), el("pre", printed), _cut(printed)) if printed else None,
         id=exercise.id,
     )
@@ -191,7 +190,7 @@ def _outdented(lines: list[str]) -> str:
     return "\n".join(line[margin:] for line in lines)
 
 
-def _next(exercise: Exercise, score: ExerciseScore, *, is_hidden: bool) -> Element | None:
+def _next(exercise: Exercise, score: ExerciseScore) -> Element | None:
     """What to do about a failure: the hint that answers it, and the command that says more."""
     if score.outcome == MISSING:
         told: list[Child] = ["Hand in a file of the name ", el("code", f"{exercise.slug}.py"), "."]
@@ -201,8 +200,7 @@ def _next(exercise: Exercise, score: ExerciseScore, *, is_hidden: bool) -> Eleme
         return None
     failure = report.first_failure
     diagnosis = failure.diagnosis.id if failure and failure.diagnosis else ""
-    # Which hint answers it says which diagnosis it is; of hidden cases only what `findings` tells is told.
-    answers = [] if is_hidden and diagnosis not in CAUSES else [h for h in exercise.hints if diagnosis in h.diagnoses]
+    answers = [hint for hint in exercise.hints if diagnosis in hint.diagnoses]
     commands = dict.fromkeys((f"gpuprep check {exercise.id}", next_command(report, exercise)))
     parts: list[Child] = ["On your own machine: "]
     for command in commands:

@@ -1,8 +1,7 @@
 """What a student may read of a submission: one finding for each tier that counts, in plain text.
 
-Everything that leaves for a student's eyes is made of these. Where the assignment has hidden cases, nothing of them is
-in here: no size, no value, no case's name, no seed, and no word of the student's own that could carry one out, such as
-an exception's message or what was printed. What broke in the grader is never told.
+Everything that leaves for a student's eyes is made of these. A grade's report has nothing of a hidden case in it but
+that it failed, and how (`classroom.hidden.told`); here that is put into words. What broke in the grader is never told.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from gpuprep.classroom.assignment import Assigned, Assignment
 from gpuprep.classroom.record import Student
 from gpuprep.classroom.scoring import MISSING, REFUSED, ExerciseScore, Fate
 from gpuprep.model import CaseResult, Outcome, Report, SourceLine, Tier, TierResult
-from gpuprep.render.figures import paragraphs, reading
-from gpuprep.render.finding_words import CAUSES, WHAT
+from gpuprep.render.figures import paragraphs
+from gpuprep.render.finding_words import WHAT
 from gpuprep.render.layout import Page, clean
 from gpuprep.render.marks import mark
 from gpuprep.render.report import NOT_STARTED_TEXT, case_page
 
 MAX_TEXT = 4000
 """Characters of a finding's text, and of what was printed: more than anybody reads in a gradebook."""
-HIDDEN = "This assignment's cases are hidden: sizes and values are not shown."
+HIDDEN = "This happened in a case that stays hidden: its sizes and values are not shown."
 
 # They turn the text around them, so that it reads as something else.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -55,9 +54,9 @@ class Finding:
     pending_points: float = 0.0
     """What can still be had, once it is graded."""
     where: SourceLine | None = None
-    """The line of the student's file, by the file's name alone; None where it isn't known or must stay hidden."""
+    """The line of the student's file, by the file's name alone; None where it isn't known."""
     printed: str = ""
-    """The end of what the student's code printed, with an exercise's first finding; nothing where cases are hidden."""
+    """The end of what the student's code printed in the open check, with an exercise's first finding."""
 
     @property
     def is_unreached(self) -> bool:
@@ -75,13 +74,11 @@ def findings(student: Student, assignment: Assignment) -> tuple[Finding, ...]:
 
     Args:
         student: the submission.
-        assignment: what it was graded for; its `hidden` decides how much is told.
+        assignment: what it was graded for.
     """
     assigned = {each.id: each for each in assignment.exercises}
     return tuple(
-        finding
-        for score in student.row.scores
-        for finding in _of_exercise(score, assigned[score.exercise_id], is_hidden=assignment.n_hidden_seeds > 0)
+        finding for score in student.row.scores for finding in _of_exercise(score, assigned[score.exercise_id])
     )
 
 
@@ -92,7 +89,7 @@ def plain(text: str, limit: int = MAX_TEXT) -> str:
     return found if len(found) <= limit and len(text) <= 4 * limit else f"{found[:limit].rstrip()} …"
 
 
-def _of_exercise(score: ExerciseScore, assigned: Assigned, *, is_hidden: bool) -> Iterator[Finding]:
+def _of_exercise(score: ExerciseScore, assigned: Assigned) -> Iterator[Finding]:
     title = assigned.exercise.title
     if not score.fates:
         text = score.note if score.outcome == REFUSED else "Nothing was handed in for this exercise."
@@ -103,10 +100,10 @@ def _of_exercise(score: ExerciseScore, assigned: Assigned, *, is_hidden: bool) -
         )
         return
     share = score.weight * float(Fraction(1, len(score.fates)))
-    printed = "" if is_hidden or score.report is None else score.report.stdout
+    printed = score.report.stdout if score.report else ""
     ended = _ended(score)
     for place, (tier, fate) in enumerate(score.fates.items()):
-        told = _Told(score.report, tier, fate, tier is ended, is_hidden)
+        told = _Told(score.report, tier, fate, tier is ended)
         yield Finding(
             exercise_id=score.exercise_id,
             title=title,
@@ -142,7 +139,6 @@ class _Told:
     fate: Fate
     is_decisive: bool
     """True for the one that tells the failure; those that it cost as well were not reached."""
-    is_hidden: bool
 
     @property
     def result(self) -> TierResult | None:
@@ -167,8 +163,8 @@ class _Told:
 
     @property
     def where(self) -> SourceLine | None:
-        """Where it went wrong. Which line fails can depend on what the code was given: that is hidden, too."""
-        if not self.is_decisive or self.report is None or self._withholds:
+        """Where it went wrong."""
+        if not self.is_decisive or self.report is None:
             return None
         failure = self.report.first_failure
         found = failure.where if failure and failure.where else self.report.where
@@ -186,16 +182,11 @@ class _Told:
         if not self.is_decisive:
             ended = next((tier.tier for tier in self.report.tiers if tier.outcome.is_failure), Tier.CORRECT)
             return f"The check ended before it, at {ended}: {mark(self.report.outcome).word}."
-        return "\n".join(filter(None, (self._withheld if self._withholds else self._failure, self._measured)))
-
-    @property
-    def _withholds(self) -> bool:
-        """True where a case has run that must stay hidden."""
-        return self.is_hidden and self.report is not None and bool(self.report.cases)
+        return "\n".join(filter(None, (self._failure, self._measured)))
 
     @property
     def _why_pending(self) -> str:
-        if self.result is None or self.is_hidden or not self.result.reason:
+        if self.result is None or not self.result.reason:
             return "it could not be graded on the machine that graded the rest"
         return _own_paths(self.result.reason, self.report)
 
@@ -215,6 +206,8 @@ class _Told:
         failure = report.first_failure
         if report.outcome is Outcome.NOT_STARTED and not failure:
             return NOT_STARTED_TEXT
+        if failure is not None and failure.case.is_hidden:
+            return f"{WHAT.get(failure.outcome, '')} {HIDDEN}".strip()
         page = Page()
         if failure is None:
             page.prose(plain(report.message), indent=0)
@@ -225,33 +218,13 @@ class _Told:
         return _own_paths(textwrap.dedent(page.text()).strip("\n"), report)
 
     @property
-    def _withheld(self) -> str:
-        """The same without anything that a hidden case could be known by."""
-        report = self.report
-        assert report is not None  # noqa: S101  a failure has one
-        failure = report.first_failure
-        cause = CAUSES.get(failure.diagnosis.id, "") if failure and failure.diagnosis else ""
-        said = [WHAT.get(Outcome(self.outcome), ""), f"Likely cause: {cause}." if cause else "", HIDDEN]
-        return " ".join(filter(None, said))
-
-    @property
     def _measured(self) -> str:
         """Figures of the tier."""
         report, result = self.report, self.result
         if report is None or result is None or not report.cases:
             return ""
-        if not self._withholds:
-            found = paragraphs(report, result)
-            return "\n".join(line for each in found for line in ([each.op] if each.op else []) + list(each.lines))
-        if self.tier is not Tier.SPEED:
-            return ""
-        # A share of what the card can do says nothing of sizes; times and rates together do.
-        figures = [figure for timing in report.timings for figure in timing.figures]
-        return "\n".join(
-            f"{f'{each.target.of}: ' if each.target.of else ''}{reading(each.target.figure, each.value)}, "
-            f"{reading(each.target.figure, each.target.pass_at).split()[0]} wanted"
-            for each in figures
-        )
+        found = paragraphs(report, result)
+        return "\n".join(line for each in found for line in ([each.op] if each.op else []) + list(each.lines))
 
 
 def _short(failure: CaseResult) -> CaseResult:

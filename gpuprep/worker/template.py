@@ -41,6 +41,7 @@ from typing import Any, NoReturn
 from gpuprep.confinement import lockdown, metering
 from gpuprep.confinement.permits import Confinement, Level
 from gpuprep.confinement.processes import Started, close_all_but, finish, start
+from gpuprep.worker import huge_pages
 from gpuprep.worker import main as worker
 
 PRELOADED = {
@@ -81,6 +82,7 @@ def main(kind: str, control: int, owner: int) -> NoReturn:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*RARELY)
+    huge_pages.collapse()
     ours = socket.socket(fileno=owner)
     with contextlib.suppress(OSError):
         ours.send(b"warm")
