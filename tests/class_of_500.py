@@ -2,9 +2,9 @@
 
     python tests/class_of_500.py [--n 500] [--kills 5] [--only ex_01] [--executor ray]
 
-A submission is one file, for one of ex_01 to ex_04: a reference, a stub, an honest or a wrong solution or an attack, and
-each has what it must get. Submissions that run into a time limit come last, and are in no rate. With `--kills` the class
-is graded twice: undisturbed, and by a command that is killed (SIGKILL) so many times and resumed.
+A submission is one file, for one of ex_01 to ex_04: a reference, a stub, an honest or a wrong solution or an attack.
+Each has what it must get. Submissions that run into a time limit come last, and are in no rate. With `--kills` the
+class is graded twice: undisturbed, and by a command that is killed (SIGKILL) so many times and resumed.
 
 Seconds of the processors are those of a control group, which only root can make: a namespace's processes are buried by
 the kernel, and are in no parent's account.

@@ -3,8 +3,8 @@
     python tests/executor_speed.py [--files 60] [--jobs 2] [--rounds 2] [--executor local --executor ray …]
 
 Prints a row a run: seconds until the first verdict, between that and the last one for each file, and until all is gone
-again; processor seconds of all processes in all; and the most memory that they had together (PSS, looked at every
-second). Slurm's jobs are processes of this machine here, in place of a cluster's.
+again; processor seconds and the most memory (PSS) of all processes together, as seen every second. Slurm's jobs are
+processes of this machine here, in place of a cluster's.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
-import resource
 import tempfile
 import threading
 import time
@@ -61,19 +60,34 @@ def executor_of(name: str, n_jobs: int, scratch: Path) -> Executor:
     return place.executor(scratch, n_jobs=n_jobs, device="cpu") or LocalExecutor(n_jobs, scratch)
 
 
+@dataclass
+class Watched:
+    """What all descendants together have used."""
+
+    cpu_s: float = 0.0
+    """Of those that live, with the children that they had: nobody who grades for long ends before the end."""
+    peak_bytes: int = 0
+
+    def look(self) -> None:
+        """Once more."""
+        used_s, held_bytes = 0.0, 0
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                used_s += times.user + times.system + times.children_user + times.children_system
+                held_bytes += process.memory_full_info().pss
+        self.cpu_s, self.peak_bytes = max(self.cpu_s, used_s), max(self.peak_bytes, held_bytes)
+
+
 @contextlib.contextmanager
-def watched_memory() -> Iterator[list[int]]:
-    """The PSS of all descendants, every second."""
-    seen: list[int] = [0]
+def watched() -> Iterator[Watched]:
+    """Look at them every second."""
+    seen = Watched()
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(1.0):
-            total = 0
-            for process in psutil.Process().children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    total += process.memory_full_info().pss
-            seen.append(total)
+            seen.look()
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -84,26 +98,20 @@ def watched_memory() -> Iterator[list[int]]:
         thread.join()
 
 
-def cpu_s() -> float:
-    """Of all descendants that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def run(name: str, n_jobs: int, given: Sequence[Task]) -> Run:
     """Grade them all."""
-    cpu_before = cpu_s()
-    with tempfile.TemporaryDirectory() as scratch, watched_memory() as seen:
+    with tempfile.TemporaryDirectory() as scratch, watched() as seen:
         started = time.monotonic()
         verdicts: list[float] = []
         with executor_of(name, n_jobs, Path(scratch)) as executor:
             for finished in executor.run(given):
                 assert finished.report, finished.fault
                 verdicts.append(time.monotonic() - started)
+            seen.look()
             ending = time.monotonic()
         end_s = time.monotonic() - ending
     each_s = (verdicts[-1] - verdicts[0]) / max(1, len(verdicts) - 1)
-    return Run(name, verdicts[0], each_s, end_s, cpu_s() - cpu_before, max(seen))
+    return Run(name, verdicts[0], each_s, end_s, seen.cpu_s, seen.peak_bytes)
 
 
 def main() -> None:

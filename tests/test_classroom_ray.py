@@ -24,13 +24,15 @@ from made_class import make_class
 from gpuprep.classroom import ray_floor
 from gpuprep.classroom.executor import Finished, Task
 from gpuprep.classroom.executors import Place
-from gpuprep.classroom.grade import Settings, grade_class
+from gpuprep.classroom.grade import Settings, grade_class, sandbox_for
 from gpuprep.classroom.local import MAX_STILLBORN, LocalExecutor
 from gpuprep.classroom.ray_conductor import elsewhere_than, hang_limit_s, needs
 from gpuprep.classroom.ray_executor import RayExecutor, RayOptions, finished_from
 from gpuprep.classroom.ray_floor import Asked, Floor, UnstaffedError
+from gpuprep.confinement.permits import Level
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError
+from gpuprep.grading.confining import offered
 
 LOST = "lost"
 SILENT = "silent"
@@ -97,6 +99,14 @@ def test_place_says_where_and_refuses_what_does_not_belong_together(
     assert not Place("slurm", slurm=["cluster=local"]).is_elsewhere
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert Place("ray").is_elsewhere
+
+
+def test_sandbox_of_a_cluster_is_the_one_that_is_required(tmp_path: Path) -> None:
+    """What this machine offers says nothing of others; where nothing is required, its strongest is asked of them."""
+    strongest = next((level for level, why in offered().items() if not why), Level.NONE)
+    for level in (Level.FULL, Level.LANDLOCK):
+        assert sandbox_for(Settings(tmp_path, required_sandbox=level, is_elsewhere=True)) is level
+    assert sandbox_for(Settings(tmp_path, is_elsewhere=True)) == strongest
 
 
 def test_nonsense_from_the_cluster_is_a_fault(curriculum: Curriculum) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gpuprep.classroom import scratch
@@ -89,3 +92,63 @@ def test_folder_of_another_user_is_his(places: Path) -> None:
     os.chown(folder, 12345, 12345)
     assert scratch.clear_left() == ()
     assert folder.is_dir()
+
+
+HANGS = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    os.execv("/bin/sleep", ["sleep", "4713"])
+def add(x, y):
+    time.sleep(300)
+"""
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("is_all", [True, False])
+def test_every_process_is_killed_at_once(places: Path, is_all: bool) -> None:
+    """Or all but the submission's own: no process is left, and the next grading removes the one folder that is."""
+    (places / "class" / "ada").mkdir(parents=True)
+    (places / "class" / "ada" / "ex_01_vector_add.py").write_text(HANGS)
+    (places / "hw.yaml").write_text("title: H\nexercises: [ex_01]\nlimits: {seconds: 100}\n")
+    command = ["grade", str(places / "class"), "--assignment", str(places / "hw.yaml"), "--out", str(places / "out")]
+    started = subprocess.Popen(
+        [sys.executable, "-m", "gpuprep", *command, "--device", "cpu"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(places)},
+    )
+    tree = psutil.Process(started.pid)
+    deadline = time.monotonic() + 120
+    while not (theirs := [each for each in tree.children(recursive=True) if "4713" in command_of(each)]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    killed = [tree, *tree.children(recursive=True)]
+    for process in killed:
+        if is_all or process not in theirs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    started.wait()
+    left = [path for path in places.iterdir() if path.name.startswith(scratch.PREFIX)]
+    assert len(left) == 1
+    while alive := [process for process in killed if is_alive(process)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)
+    assert scratch.clear_left() == tuple(left)
+
+
+def command_of(process: psutil.Process) -> str:
+    """Its command line; nothing where it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still does something."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

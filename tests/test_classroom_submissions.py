@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import tarfile
+import tracemalloc
 import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_only_allowed_files_are_taken(tmp_path: Path, curriculum: Curriculum) ->
     """Wherever they lie; a torch.py beside them, a conftest.py or another exercise's file stays behind."""
     own = tmp_path / "ada" / "src" / "homework"
     own.mkdir(parents=True)
-    for name in (NAME, "torch.py", "conftest.py", "ex_02_reduction.py", "sitecustomize.py"):
+    for name in (NAME, "torch.py", "conftest.py", "ex_02_reduction.py", "sitecustomize.py", "own.pth"):
         (own / name).write_bytes(SOURCE)
     found = look_into(curriculum, tmp_path / "ada")
     assert found.files == {"ex_01": {NAME: SOURCE}}
@@ -223,6 +224,27 @@ def test_bomb_is_refused(tmp_path: Path, curriculum: Curriculum, suffix: str) ->
     if suffix != ".zip":
         beside = make(tmp_path / f"bob{suffix}", ("data.bin", zeros), (NAME, SOURCE))
         assert "unpacks to more than" in reason(look_into(curriculum, beside))
+
+
+def test_many_of_one_name_are_not_all_kept(tmp_path: Path, curriculum: Curriculum) -> None:
+    """Each of them small enough, and together gigabytes: refused, and never in memory at once."""
+    data = os.urandom(6000) * 170
+    members = [(f"{number}/{NAME}", data) for number in range(40)]
+    tracemalloc.start()
+    found = look_into(curriculum, zipped(tmp_path / "ada.zip", *members))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "40 files are called" in reason(found)
+    assert most < 15 * len(data)
+
+
+def test_members_that_are_large_together_are_refused(
+    tmp_path: Path, curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever each of them is."""
+    monkeypatch.setattr(archives, "MAX_UNPACKED_BYTES", 3 * len(SOURCE))
+    members = [(f"{number}/{NAME}", SOURCE) for number in range(5)]
+    assert "unpacks to more" in reason(look_into(curriculum, zipped(tmp_path / "ada.zip", *members)))
 
 
 def test_header_that_claims_gigabytes_is_refused(tmp_path: Path, curriculum: Curriculum) -> None:

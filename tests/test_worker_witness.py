@@ -88,6 +88,59 @@ def test_launch_is_run_and_counted(replay: Replay) -> None:
     assert torch.equal(seen["args"][0], X)
 
 
+SHIFT = """
+def shift(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    before = tl.load(out_ptr + offsets - 1, mask=(offsets > 0) & (offsets < n), other=0.0)
+    tl.store(out_ptr + offsets, before + 1, mask=offsets < n)
+"""
+SAME = """
+def same(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    tl.store(out_ptr + tl.arange(0, BLOCK), 1.0)
+"""
+COUNT = """
+def count(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    tl.atomic_add(out_ptr + tl.program_id(0), 1.0)
+"""
+HALVES = """
+def halves(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+    halves = (x_ptr + tl.program_id(0)).to(tl.pointer_type(tl.float16), bitcast=True)
+    tl.store(out_ptr + tl.program_id(0), tl.load(halves).to(tl.float32))
+"""
+KEEPS = """
+def keeps(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr, kept={default}):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    kept += {more}
+    tl.store(out_ptr + offsets, 1.0 * len(kept), mask=offsets < n)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "is_free"),
+    [
+        (ADD.replace("@triton.jit", ""), True),
+        (SHIFT, False),
+        (SAME, False),
+        (COUNT, False),
+        (HALVES, False),
+        (KEEPS.format(default="[]", more="[0]"), False),
+        (KEEPS.format(default="[0 for _ in range(1)]", more="[0]"), False),
+    ],
+    ids=["add", "reads another's", "stores another's", "atomic", "other width", "grows a list", "made by a call"],
+)
+def test_order_is_free_where_no_program_can_know_of_another(replay: Replay, source: str, is_free: bool) -> None:
+    """Through memory, or through a default value that changes; then launches are run in another order as well."""
+    seen = replay(recipe({**MAKE, "fill": None}, launch(0, 1, 2), functions=[function(source)]))
+    assert seen["status"] == "returned", seen
+    assert seen["is_order_free"] is is_free
+
+
+def test_one_program_has_no_order(replay: Replay) -> None:
+    """Whatever it does."""
+    seen = replay(recipe(MAKE, launch(0, 1, 2, grid=[1]), functions=[function(COUNT)]))
+    assert seen["is_order_free"] is True
+
+
 def test_work_of_several_launches_adds_up(replay: Replay) -> None:
     """Each launch is recorded by itself; the sum is reported."""
     seen = replay(recipe(MAKE, launch(0, 1, 2), launch(2, 1, 2)))

@@ -135,8 +135,8 @@ def world() -> Iterator[World]:
         assert victim.stdout is not None  # noqa: S101  asked for above
         address = int(os.read(victim.stdout.fileno(), 64).split(b"\n")[0])
         droppings = [f"{place}/gpuprep-{folder.name}" for place in ("/tmp", "/dev/shm", "/var/tmp", str(Path.home()))]  # noqa: S108
-        for path in droppings:
-            stack.callback(Path(path).unlink, missing_ok=True)
+        for dropping in droppings:
+            stack.callback(Path(dropping).unlink, missing_ok=True)
         targets = {
             **{name: str(path) for name, path in paths.items()},
             "victim": victim.pid,

@@ -20,7 +20,8 @@ SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", "
 MAX_ARCHIVE_BYTES = 64 * 2**20
 """As it is handed in. Kernels are some kilobytes; what makes archives large is what doesn't belong in them."""
 MAX_UNPACKED_BYTES = 256 * 2**20
-"""Of a tar file, which has to be unpacked up to its end to be read."""
+"""Of a tar file, which has to be unpacked up to its end to be read; of a zip file's wanted members together.
+Thousands can have one name, and even share their packed bytes."""
 MAX_RATIO = 200
 """Of a packed file's size and what it unpacks to. Source text gets to some 20."""
 SMALL_BYTES = 2**20
@@ -74,6 +75,7 @@ def _read_zip(path: Path, is_wanted: Wanted) -> Iterator[tuple[PurePosixPath, by
         members = archive.infolist()
         if len(members) > MAX_MEMBERS:
             raise RefusedError(f"{path.name} holds more than {MAX_MEMBERS} files")
+        left = MAX_UNPACKED_BYTES
         for member in members:
             place = _place(member.filename)
             if member.is_dir() or not is_wanted(place):
@@ -86,7 +88,11 @@ def _read_zip(path: Path, is_wanted: Wanted) -> Iterator[tuple[PurePosixPath, by
             if member.file_size > SMALL_BYTES and member.file_size / packed > MAX_RATIO:
                 raise RefusedError(f"{place} unpacks to more than {MAX_RATIO} times its size")
             with archive.open(member) as source:
-                yield place, _whole(source, place)
+                data = _whole(source, place)
+            left -= len(data)
+            if left < 0:
+                raise RefusedError(f"{path.name} unpacks to more than it may")
+            yield place, data
 
 
 def _read_tar(path: Path, is_wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:

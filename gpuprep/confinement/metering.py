@@ -14,7 +14,7 @@ from pathlib import Path
 
 INTERVAL_S = 0.2
 """Between two looks. A core writes half a GiB in that time."""
-MAX_MEMORY_BYTES = {"cpu": 8 * 2**30, "cuda": 32 * 2**30}
+MAX_MEMORY_BYTES = {"cpu": 4 * 2**30, "cuda": 32 * 2**30}
 """Of all of a worker's processes together; no more than half of the machine's."""
 MAX_STORED_BYTES = {"cpu": 4 * 2**30, "cuda": 16 * 2**30}
 """Of the files in a folder on the disk."""

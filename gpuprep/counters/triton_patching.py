@@ -32,7 +32,7 @@ class Patches:
         self._languages = (interpreter.tl, interpreter.tl.core)
         self._launch = launch
         self._known: dict[tuple[frozenset[Any], frozenset[Any]], list[_Change]] = {}
-        """By what was replaced already, and what a function sees."""
+        """By what was replaced already, and what a function sees beside it."""
 
     def __call__(self, function: Any) -> Any:
         launch = self._launch()
@@ -43,7 +43,7 @@ class Patches:
             return self._original(function)
         if seen <= launch.patched:
             return self._new_scope()
-        place = launch.patched, seen
+        place = launch.patched, seen - launch.patched
         launch.patched |= seen
         if place in self._known and (scope := self._again(self._known[place])):
             return scope

@@ -16,7 +16,6 @@ from pathlib import Path
 from gpuprep import curriculum as curricula
 from gpuprep.confinement import rights
 from gpuprep.confinement.permits import STRONGEST_FIRST, Confinement, Level
-from gpuprep.counters.cuda_emulator import toolchain
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
 from gpuprep.exercise import Exercise
@@ -176,7 +175,12 @@ class Cell:
 
     def _emulator_runtime(self) -> str:
         """The CUDA emulator's own part, compiled; it takes seconds, and nobody in the sandbox could keep it."""
-        if self.exercise.language != "cuda" or toolchain.why_unsupported():
+        if self.exercise.language != "cuda":
+            return ""
+        # Not before: NumPy comes with it.
+        from gpuprep.counters.cuda_emulator import toolchain
+
+        if toolchain.why_unsupported():
             return ""
         try:
             return str(toolchain.runtime_object().resolve())

@@ -1,8 +1,8 @@
 """Fewer and larger pages for a process that is going to be forked often.
 
-A fork copies the table of its parent's pages, entry by entry, and an end goes through it again: 40 000 entries once
-torch and Triton are imported, and most forks here are guardians that use next to nothing of it. Where the kernel can, it
-joins 512 pages to one; a fork that writes to one of those gets its own copy of the 4 KiB alone, as before.
+A fork copies the table of its parent's pages, entry by entry, and its end goes through it again: 40 000 entries once
+torch and Triton are imported, and most forks here are guardians that use next to nothing of it. Where the kernel can,
+it joins 512 pages to one; a fork that writes to one of those gets its own copy of the 4 KiB alone, as before.
 """
 
 from __future__ import annotations
