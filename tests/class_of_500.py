@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -55,6 +55,7 @@ class Part:
     name: str
     n: int
     elapsed_s: float
+    cpu_s: float = 0.0
 
     @property
     def per_s(self) -> float:
@@ -77,8 +78,17 @@ class Run:
     until_first_s: float = 0.0
     cpu_s: float = 0.0
     """Of the processors, by the command and all that came of it; 0 where that is not known."""
+    cpu_at: list[tuple[float, float]] = field(default_factory=list)
+    """The same, with the times since the start at which it was looked at."""
     peak_pss_bytes: int = 0
     peak_processes: int = 0
+
+    def cpu_until(self, at_s: float) -> float:
+        """What it had taken of the processors by then: as near as one look a second can tell."""
+        before = [(0.0, 0.0), *(look for look in self.cpu_at if look[0] <= at_s)][-1]
+        after = next((look for look in self.cpu_at if look[0] > at_s), (at_s, self.cpu_s))
+        share = (at_s - before[0]) / (after[0] - before[0]) if after[0] > before[0] else 0.0
+        return before[1] + share * (after[1] - before[1])
 
 
 def make(curriculum: Curriculum, folder: Path, n: int, exercise_ids: Sequence[str]) -> Mapping[str, Handed]:
@@ -151,7 +161,7 @@ class Room:
             run.leftovers += [f"after kill {n_th + 1}: {left}" for left in self._leftovers(out, before)]
         process = self._start(out, is_resumed=n_kills > 0)
         account.put(process.pid)
-        with _watched(process.pid, run):
+        with _watched(process.pid, run, lambda: run.cpu_at.append((time.monotonic() - started, account.seconds()))):
             said, why = process.communicate()
         if process.returncode:
             run.mismatches.append(f"the command exits with {process.returncode}: {why or said}")
@@ -198,7 +208,7 @@ class Room:
                 # A limit that was run into out of turn would be in this part's time: it says more than it should.
                 n_rated = sum(name not in run.timed_out for name, _ in own) if part != LAST else len(own)
                 end = max(at for _, at in own)
-                run.parts.append(Part(part, n_rated, end - begin))
+                run.parts.append(Part(part, n_rated, end - begin, run.cpu_until(end) - run.cpu_until(begin)))
                 begin = end
 
     def _leftovers(self, out: str, before: set[str]) -> list[str]:
@@ -256,12 +266,16 @@ class _Account:
         if self._is_there:
             (self._folder / "cgroup.procs").write_text(str(pid))
 
-    def close(self) -> float:
-        """Seconds, when all its processes have ended; 0 where nobody counted."""
+    def seconds(self) -> float:
+        """So far; 0 where nobody counts."""
         if not self._is_there:
             return 0.0
         old, new = self._folder / "cpuacct.usage", self._folder / "cpu.stat"
-        seconds = int(old.read_text()) / 1e9 if old.is_file() else int(new.read_text().split()[1]) / 1e6
+        return int(old.read_text()) / 1e9 if old.is_file() else int(new.read_text().split()[1]) / 1e6
+
+    def close(self) -> float:
+        """In all, when all its processes have ended."""
+        seconds = self.seconds()
         with contextlib.suppress(OSError):
             self._folder.rmdir()
         return seconds
@@ -272,12 +286,13 @@ def _shared_memory() -> set[str]:
 
 
 @contextlib.contextmanager
-def _watched(pid: int, run: Run) -> Iterator[None]:
+def _watched(pid: int, run: Run, look: Callable[[], None]) -> Iterator[None]:
     """Note the most memory that a process and its descendants hold at a time, each page divided by its users."""
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(SAMPLE_S):
+            look()
             with contextlib.suppress(psutil.Error):
                 root = psutil.Process(pid)
                 own = [_pss_bytes(process.pid) for process in (root, *root.children(recursive=True))]
@@ -314,7 +329,8 @@ def told(room: Room, run: Run) -> str:
             # From the start of the command; and as if it had been warm.
             warm = Part(part.name, part.n - 1, part.elapsed_s - run.until_first_s) if not place else part
             more = f", {part.per_s:.1f} with the start-up" if not place else ""
-            lines.append(f"  {part.name}: {part.n} in {part.elapsed_s:.1f} s: {warm.per_s:.1f} a second{more}")
+            cpu = f"; {part.cpu_s / part.n:.3f} CPU-s each" if part.cpu_s and part.n else ""
+            lines.append(f"  {part.name}: {part.n} in {part.elapsed_s:.1f} s: {warm.per_s:.1f} a second{more}{cpu}")
         lines.append(f"  ran into a time limit: {', '.join(run.timed_out) or 'none'}")
         lines.append(f"  peak PSS {run.peak_pss_bytes / 2**20:.0f} MiB in at most {run.peak_processes} processes")
     lines += [f"  MISMATCH {line}" for line in run.mismatches] or ["  every verdict as declared"]

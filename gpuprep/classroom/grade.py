@@ -91,6 +91,10 @@ def grade_class(
     exercises = [assigned.exercise for assigned in assignment.exercises]
     identity = Identity(assignment.hash, hash_of(curriculum, assignment), __version__, settings.device, sandbox)
     found = (source,) if isinstance(source, Found) else find(source)
+    if isinstance(source, Path) and source.is_dir() and settings.out.resolve().is_relative_to(source.resolve()):
+        raise UsageError(
+            f"{settings.out} lies among the submissions, and would be taken for one", next_step="name another --out"
+        )
     with _locked(settings) as out:
         submissions = [collect(each, exercises, curriculum) for each in found]
         with Journal(out) as journal:
@@ -218,6 +222,8 @@ def _locked(settings: Settings) -> Iterator[Path]:
         raise UsageError(
             f"{out} holds a grading already", next_step="add --resume to go on with it, or name another --out"
         )
+    if not has_journal and (strange := next((name for name in (SCORES, FILES) if (out / name).exists()), None)):
+        raise UsageError(f"{out / strange} is of no grading, and would be written over", next_step="name another --out")
     if settings.is_resumed and not has_journal:
         raise UsageError(f"{out} holds no grading to resume", next_step="leave out --resume")
     try:

@@ -134,6 +134,10 @@ def read_private(path: Path, ask: AskPassphrase) -> SigningKey:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
     data, mode = _content(path)
+    if b"PUBLIC KEY" in data:
+        raise UsageError(
+            f"{path}: this is a public key", next_step=f"name the private one: --key {path.with_suffix('')}"
+        )
     if mode & 0o077:
         raise UsageError(f"{path}: others may read this key (mode {mode:04o})", next_step=f"chmod 600 {path}")
     is_encrypted = b"ENCRYPTED" in data
@@ -202,7 +206,9 @@ def _content(path: Path) -> tuple[bytes, int]:
             status = os.fstat(file.fileno())
             return file.read(MAX_BYTES), stat.S_IMODE(status.st_mode)
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", next_step="name the key's file") from error
+        raise UsageError(
+            f"{path}: {error.strerror}", next_step="name the key's file; gpuprep classroom key FILE makes one"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -123,6 +123,10 @@ class Run:
         for task in tasks:
             self.due.setdefault(task.submission, set()).add(task.exercise.id)
         self.tell(Standing(self.n_done, self.n_files))
+        for name, noted in self.names.items():
+            if name not in self.due and name not in self.grades:
+                # Nothing of it can be graded, so nothing below comes to its row.
+                self.tell(Standing(self.n_done, self.n_files, self.row(noted)))
         spoilt: dict[tuple[str, str], Finished] = {}
         for n_try in range(1, N_TRIES + 1):
             is_last = n_try == N_TRIES

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,14 +82,18 @@ def find(source: Path) -> tuple[Found, ...]:
         found = [_entry(path) for path in sorted(source.iterdir()) if _is_submission(path)]
     elif source.suffix.lower() == ".csv":
         found = list(_listed(source))
+    elif not source.exists():
+        raise UsageError(f"{source} is not there", next_step=f"ls {shlex.quote(str(source.parent))}")
     else:
         raise UsageError(
             f"{source}: want a folder of submissions, or a .csv with the columns submission,path",
-            next_step="gpuprep grade --help",
+            next_step="add --single if it is one submission",
         )
     if not found:
+        is_one = any(path.suffix in _SOURCES for path in source.iterdir()) if source.is_dir() else False
         raise UsageError(
-            f"{source}: no submission in it: want a folder or an archive for each", next_step=f"ls {source}"
+            f"{source}: no submission in it: want a folder or an archive for each",
+            next_step="add --single if it is one submission" if is_one else f"ls {shlex.quote(str(source))}",
         )
     names = [each.name for each in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -139,6 +144,8 @@ def _listed(source: Path) -> Iterator[Found]:
         raise UsageError(f"{source}: can't be read: {error}", next_step=f"edit {source}") from error
     reader = csv.DictReader(text.splitlines())
     names = reader.fieldnames or ()
+    if len(names) == 1 and ";" in names[0]:
+        raise _wrong(source, 1, "want commas between the columns, have semicolons")
     for name in names:
         if name not in COLUMNS:
             raise _wrong(source, 1, f"unknown column {name!r}; {suggestion(name, COLUMNS)}")

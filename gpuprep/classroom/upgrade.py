@@ -7,6 +7,7 @@ change: what was won or lost stays so. One thing is stronger: a file that is wro
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -94,7 +95,7 @@ def upgrade_class(
     if not settings.is_elsewhere and not card_is_likely():
         raise UsageError(
             "--upgrade: no CUDA device found, and all that can be graded without one was",
-            next_step=f"copy {folder} to a machine with a GPU, and run gpuprep grade --upgrade there",
+            next_step=f"copy {folder} to a machine with a GPU, and there: gpuprep grade --upgrade {shlex.quote(folder.name)}",
         )
     sandbox = sandbox_for(settings)
     with locked(folder), Journal(folder) as journal:

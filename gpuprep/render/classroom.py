@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from gpuprep.classroom.grade import Graded, by_exercise
@@ -9,11 +10,12 @@ from gpuprep.classroom.record import ClassRecord
 from gpuprep.classroom.scoring import MISSING, REFUSED, ExerciseScore, Fate, Row, note, points
 from gpuprep.model import Outcome, Tier
 from gpuprep.render import machine
-from gpuprep.render.layout import Page, counted
+from gpuprep.render.layout import Page, Part, counted
 from gpuprep.render.marks import Mark, mark
 
 _NAME_WIDTH = 24
 _SHOWN_RERUNS = 10
+_SHOWN_NOTES = 10
 _OTHERS = {MISSING: Mark("·", "quiet", "missing"), REFUSED: Mark("!", "warning", "refused")}
 
 
@@ -32,12 +34,21 @@ def row_page(row: Row) -> Page:
 def _line(page: Page, row: Row) -> None:
     total = f"{points(row.score)} of {points(row.max_score)}"
     name = row.submission if len(row.submission) <= _NAME_WIDTH else row.submission[: _NAME_WIDTH - 1] + "…"
-    parts: list[str | tuple[str, str]] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>12}", "strong")]
+    parts: list[Part] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>12}", "strong")]
+    cells: list[tuple[str, str, str]] = []
     for score in row.scores:
         found = outcome_mark(score.outcome)
-        parts += [f"  {score.exercise_id} ", (f"{found.glyph} {found.word}", found.style)]
+        cells.append((f"{score.exercise_id} ", f"{found.glyph} {found.word}", found.style))
     if row.n_days_late:
-        parts.append((f"  {counted(row.n_days_late, 'day')} late", "warning"))
+        cells.append(("", f"{counted(row.n_days_late, 'day')} late", "warning"))
+    begins = len(f"{name:{_NAME_WIDTH}}  {total:>12}  ")
+    width = begins
+    for label, said, style in cells:
+        if width + len(label + said) > page.width and width > begins:
+            page.line(*parts)
+            parts, width = [" " * (begins - 2)], begins
+        parts += [f"  {label}", (said, style)]
+        width += len(f"  {label}{said}")
     page.line(*parts)
 
 
@@ -59,7 +70,9 @@ def graded_page(graded: Graded) -> Page:
     page.blank()
     if pending := _tiers_of(graded, Fate.PENDING):
         page.prose(
-            f"{' and '.join(pending)} could not be graded here: pending, and in neither score nor max_score.", indent=2
+            f"{' and '.join(pending)} could not be graded here: pending, and in neither score nor max_score."
+            " A machine with a GPU adds it: gpuprep grade --upgrade DIR.",
+            indent=2,
         )
     if reruns := graded.to_rerun:
         names = ", ".join(row.submission for row in reruns[:_SHOWN_RERUNS])
@@ -68,11 +81,17 @@ def graded_page(graded: Graded) -> Page:
     if graded.n_failed_again:
         said = f"The grader failed in {counted(graded.n_failed_again, 'file')}, and all there is as it was before"
         page.prose(f"{said}; the same command tries again.", indent=2, style="warning")
+    if noted := [row for row in graded.rows if note(row)]:
+        for row in noted[:_SHOWN_NOTES]:
+            page.prose(f"{row.submission}: {note(row)}", indent=2, style="warning")
+        if len(noted) > _SHOWN_NOTES:
+            page.prose(f"{len(noted) - _SHOWN_NOTES} more have a note in scores.csv.", indent=2, style="warning")
     if graded.sandbox == "none":
         page.prose("Nothing confined the submissions' code: this machine offers no sandbox.", style="warning")
     else:
         page.line(f"sandbox: {graded.sandbox}", indent=2)
     page.line(f"scores: {graded.scores_path}", indent=2)
+    page.next_command(f"gpuprep classroom feedback {shlex.quote(str(graded.out))}")
     return page
 
 
