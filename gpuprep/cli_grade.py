@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -81,7 +82,17 @@ def grade(
     from gpuprep.render import machine, terminal
     from gpuprep.render.classroom import graded_document, graded_page, interrupted_page, row_page
 
-    _refuse_mixed(submissions, assignment, out, upgrade, is_resumed=resume)
+    _refuse_mixed(
+        upgrade,
+        needed={"SUBMISSIONS": submissions, "--assignment": assignment, "--out": out},
+        others={
+            "--single": single,
+            "--name": name is not None,
+            "--submitted": submitted is not None,
+            "--resume": resume,
+            "--device cpu": device == "cpu",
+        },
+    )
     place = Place(executor, ray_address, accelerator, slurm or ())
     target = Path(out or upgrade or "").expanduser()
     settings = Settings(target, jobs, resume, device, require_sandbox, place.is_elsewhere)
@@ -117,25 +128,28 @@ def grade(
     raise typer.Exit(code)
 
 
-def _refuse_mixed(
-    submissions: str | None, assignment: str | None, out: str | None, upgrade: str | None, *, is_resumed: bool
-) -> None:
-    """Either a class is graded, and then all three are needed, or one that was is upgraded, and then none is.
+def _refuse_mixed(upgrade: str | None, *, needed: Mapping[str, str | None], others: Mapping[str, bool]) -> None:
+    """Either a class is graded, and then some are needed, or one that was is upgraded, and then none may be said.
+
+    Args:
+        upgrade: the folder to upgrade; None where a class is graded.
+        needed: by name, what a grading can't do without.
+        others: by name, whether it was said.
 
     Raises:
         UsageError: something is missing or too much.
     """
     from gpuprep.errors import UsageError
 
-    named = {"SUBMISSIONS": submissions, "--assignment": assignment, "--out": out}
+    lacking = [name for name, value in needed.items() if value is None]
     if upgrade is not None:
-        told = [name for name, value in (*named.items(), ("--resume", is_resumed or None)) if value is not None]
+        told = [name for name in needed if name not in lacking] + [name for name, is_said in others.items() if is_said]
         if told:
             raise UsageError(
                 f"--upgrade takes all it needs from its folder: {', '.join(told)} can't be said with it",
                 next_step=f"gpuprep grade --upgrade {shlex.quote(upgrade)}",
             )
-    elif lacking := [name for name, value in named.items() if value is None]:
+    elif lacking:
         raise UsageError(
             f"missing: {', '.join(lacking)}",
             next_step="gpuprep grade SUBMISSIONS --assignment FILE --out DIR",

@@ -43,7 +43,8 @@ EXERCISES = ("ex_01", "ex_02", "ex_03", "ex_04")
 LIMIT_S = 10
 LAST = "limit"
 """What submissions that are to run into a time limit are called, so that they come last."""
-SAMPLE_S = 1.0
+SAMPLE_S = 2.0
+"""To see how memory is shared, the kernel goes through all pages of a process: 5 % of two cores, once a second."""
 END_LIMIT_S = 60.0
 _SHARES = re.compile(r"^Pss:\s+(\d+) kB", re.MULTILINE)
 
@@ -84,7 +85,7 @@ class Run:
     peak_processes: int = 0
 
     def cpu_until(self, at_s: float) -> float:
-        """What it had taken of the processors by then: as near as one look a second can tell."""
+        """What it had taken of the processors by then: as near as one look every SAMPLE_S can tell."""
         before = [(0.0, 0.0), *(look for look in self.cpu_at if look[0] <= at_s)][-1]
         after = next((look for look in self.cpu_at if look[0] > at_s), (at_s, self.cpu_s))
         share = (at_s - before[0]) / (after[0] - before[0]) if after[0] > before[0] else 0.0

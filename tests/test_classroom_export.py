@@ -189,6 +189,20 @@ def test_nonsense_is_refused(tmp_path: Path, order: Order, curriculum: Curriculu
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml", "hw.yaml"]
 
 
+def test_hidden_shapes_stay_out_of_a_public_repository(tmp_path: Path, curriculum: Curriculum) -> None:
+    """Nothing is written there; seeds are drawn anew anyway, and a zip for Gradescope is the instructor's."""
+    hidden = {"seeds": "{seeds: 1}", "shapes": "{shapes: {ex_01: [{n: 12345}]}}"}
+    orders = {}
+    for name, value in hidden.items():
+        (tmp_path / f"{name}.yaml").write_text(f"title: H\nexercises: [ex_01]\nhidden: {value}\n")
+        orders[name] = Order(tmp_path / f"{name}.yaml", curriculum)
+    with pytest.raises(UsageError, match="hidden shapes"):
+        github(tmp_path / "repo", orders["shapes"])
+    assert not (tmp_path / "repo").exists()
+    assert github(tmp_path / "repo", orders["seeds"]).files
+    assert gradescope(tmp_path / "a.zip", orders["shapes"]).files
+
+
 # --- and run in its layout -------------------------------------------------------------------------------------------
 
 

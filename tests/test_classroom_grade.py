@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import functools
 import os
 import shlex
@@ -228,6 +229,38 @@ def test_another_grading_is_not_resumed(room: Room, change: str) -> None:
         (room.root / "class" / "bob" / "ex_01_vector_add.py").write_text("# another\n")
     with pytest.raises(UsageError, match="can't be resumed"):
         room.grade(Scripted(provisional), is_resumed=True)
+
+
+def test_what_is_not_ours_is_not_written_over(room: Room) -> None:
+    """Another `scores.csv` in the folder stays, and a folder among the submissions is none to grade into."""
+    scores = room.root / "out" / "scores.csv"
+    scores.parent.mkdir()
+    scores.write_text("mine")
+    with pytest.raises(UsageError, match="written over"):
+        room.grade(Scripted(provisional))
+    assert scores.read_text() == "mine"
+    inside = Settings(room.root / "class" / "out", device="cpu")
+    with pytest.raises(UsageError, match="among the submissions"):
+        grade_class(room.root / "class", room.root / "hw.yaml", room.curriculum, inside)
+
+
+def test_submission_without_anything_to_grade_is_told(room: Room) -> None:
+    """It has its line, too."""
+    room.hand_in("cleo")
+    room.grade(Scripted(provisional))
+    assert sorted(standing.row.submission for standing in room.told if standing.row) == ["ada", "bob", "cleo"]
+
+
+def test_disk_without_locks_is_told(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a folder on NFS."""
+
+    def flock(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    monkeypatch.setattr("gpuprep.classroom.grade.fcntl.flock", flock)
+    with pytest.raises(UsageError, match="can't be locked") as caught:
+        room.grade(Scripted(provisional))
+    assert "NFS" in str(caught.value.next_step)
 
 
 def test_two_gradings_at_once_are_refused(room: Room) -> None:

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from typer.testing import CliRunner, Result
 
 from gpuprep import cli
+from gpuprep.classroom.assignment import parse
 from gpuprep.classroom.keys import MadeKey, SigningKey, make_key, read_private, read_public
 from gpuprep.classroom.scoring import row
 from gpuprep.classroom.signed_shape import Fault
@@ -141,6 +142,19 @@ def test_nothing_of_a_case_is_signed(key: SigningKey) -> None:
     student = sample_record.made_student(assignment, "ada", {"ex_01": report})
     text = written(sign_class(sample_record.made_record(Path("hw1"), assignment, student), key))
     assert not [told for told in ("987654321", str(samples.N), str(samples.N_BYTES), "1025") if told in text]
+
+
+def test_no_hash_tells_hidden_shapes(key: SigningKey, curriculum: Curriculum) -> None:
+    """With one of all that the assignment says, anybody could try shapes until it fits."""
+    shapes = "hidden: {shapes: {ex_01: [{n: %d}]}}"
+    first, second = (parse(f"{HOMEWORK}{shapes % n}", Path("hw.yaml"), curriculum) for n in (12345, 12346))
+    student = sample_record.made_student(first, "ada", {"ex_01": samples.provisional()})
+    record = sample_record.made_record(Path("hw1"), first, student)
+    record = replace(record, identity=replace(record.identity, assignment=first.hash))
+    signed = [sign_class(replace(record, assignment=each), key, NOW) for each in (first, second)]
+    assert first.hash != second.hash
+    assert signed[0] == signed[1]
+    assert first.hash not in written(signed[0])
 
 
 def test_canonical_form() -> None:
@@ -437,7 +451,7 @@ def test_unfit_keys_are_refused(tmp_path: Path, made: MadeKey) -> None:
         read_private(path, never)
     for text in (made.public_path.read_bytes(), b"no key\n"):
         path.write_bytes(text)
-        with pytest.raises(UsageError, match="no private key"):
+        with pytest.raises(UsageError, match=r"no private key|a public key"):
             read_private(path, never)
     with pytest.raises(UsageError, match="this is a private key"):
         read_public(str(made.path))

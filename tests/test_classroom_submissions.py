@@ -84,8 +84,22 @@ def test_nothing_to_grade_is_refused(tmp_path: Path) -> None:
     """An empty folder, and what is neither a folder nor a list."""
     with pytest.raises(UsageError, match="no submission"):
         find(tmp_path)
-    with pytest.raises(UsageError, match="want a folder"):
+    with pytest.raises(UsageError, match="not there"):
         find(tmp_path / "missing")
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError, match="want a folder"):
+        find(tmp_path / "notes.txt")
+
+
+def test_one_submission_as_a_class_is_told(tmp_path: Path) -> None:
+    """Whoever names a student's own folder or archive reads that `--single` is what is wanted."""
+    own = tmp_path / "ada"
+    own.mkdir()
+    (own / NAME).write_bytes(SOURCE)
+    for one in (own, zipped(tmp_path / "ada.zip", (NAME, SOURCE))):
+        with pytest.raises(UsageError) as caught:
+            find(one)
+        assert "--single" in (caught.value.next_step or "")
 
 
 def test_list_names_paths_and_times(tmp_path: Path, curriculum: Curriculum) -> None:
@@ -273,6 +287,13 @@ def test_damaged_archive_is_refused(tmp_path: Path, curriculum: Curriculum, name
     assert "can't be read" in reason(look_into(curriculum, tmp_path / name))
 
 
+def test_reason_of_a_refusal_has_no_path(tmp_path: Path) -> None:
+    """A student reads it: where submissions lie on the grader's machine is none of it."""
+    with pytest.raises(archives.RefusedError) as caught:
+        list(archives.read(tmp_path / "gone.zip", lambda _: True))
+    assert str(caught.value) == "gone.zip can't be read: No such file or directory"
+
+
 def test_too_many_members_are_refused(tmp_path: Path, curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody hands in so many files."""
     monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
@@ -319,6 +340,14 @@ def test_one_submission_is_named_wherever_it_is_seen_from(tmp_path: Path, monkey
     assert find_one(Path("..")).name == "ada"
     assert find_one(Path()).name == "below"
     assert find_one(tmp_path / "carol").name == "carol"
+
+
+def test_one_submission_may_be_named_by_bytes_that_are_no_text(tmp_path: Path) -> None:
+    """As an old archive has them, or a command line: what is no text is written out."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.py"))
+    path.touch()
+    assert find_one(path).name == r"caf\xe9"
+    assert find_one(tmp_path, "caf\udce9").name == r"caf\xe9"
 
 
 def test_what_is_no_submission_by_itself(tmp_path: Path) -> None:

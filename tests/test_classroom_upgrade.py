@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import sample_reports as samples
 from test_classroom_grade import Room, Scripted, provisional
+from typer.testing import CliRunner
 
+from gpuprep import cli
 from gpuprep.classroom import upgrade as upgrade_module
 from gpuprep.classroom.executor import Task
 from gpuprep.classroom.grade import Graded, Settings, Standing
@@ -187,6 +189,17 @@ def test_complete_class_is_left_alone(machine: Machine) -> None:
     assert machine.upgrade(executor).n_graded == 0
     assert executor.asked == []
     assert machine.scores()["ada"]["score"] == "2"
+
+
+@pytest.mark.parametrize(
+    "said", [["--single"], ["--name", "ada"], ["--submitted", "2026-03-01T12:00Z"], ["--resume"], ["--device", "cpu"]]
+)
+def test_options_of_a_grading_are_refused(said: list[str]) -> None:
+    """They mean nothing to an upgrade, and whoever says one expects something of it."""
+    error = CliRunner().invoke(cli.app, ["grade", "--upgrade", "hw1", *said]).exception
+    assert isinstance(error, UsageError)
+    assert said[0] in error.message
+    assert error.next_step == "gpuprep grade --upgrade hw1"
 
 
 def test_machine_without_a_card_is_refused(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -211,6 +211,18 @@ def test_all_users_can_use_the_folder(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "cards").iterdir()} == {0o644}
 
 
+def test_rights_of_what_somebody_else_put_there_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link to another folder that turned up after the look: a check that runs as root would open that one to all."""
+    other, folder = tmp_path / "other", tmp_path / "cards"
+    other.mkdir(mode=0o700)
+    folder.symlink_to(other)
+    looks = iter([False])
+    really = Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: next(looks, None) if path == folder else really(path))
+    with lease.using([CARD], print, folder):
+        assert other.stat().st_mode & 0o777 == 0o700
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "no folder"])
 def test_strange_file_in_the_lock_s_place_is_told(tmp_path: Path, kind: str) -> None:
     """It is not followed, and nobody waits for it."""

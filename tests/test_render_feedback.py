@@ -25,6 +25,7 @@ from gpuprep.classroom.hidden import told
 from gpuprep.classroom.record import Student
 from gpuprep.model import Diagnosis, Outcome, Report, SourceLine
 from gpuprep.render.feedback_html import feedback_html, feedback_pages, index_html
+from gpuprep.render.findings import MAX_TEXT
 
 MARKUP = "<script>alert('x')</script><img src=x onerror=y>&amp;\x1b[31m\x00\u202e\u200f \"quoted\""
 PLAIN = "<script>alert('x')</script><img src=x onerror=y>&amp;[31m \"quoted\""
@@ -94,6 +95,16 @@ def test_counted_work_stands_against_its_budget() -> None:
     text = text_of(handed(samples.too_much_work()))
     assert re.search(r"bytes_loaded 393.216 counted, exactly 262.144 wanted 2·n·itemsize", text)
     assert "1.33 × least" in text
+
+
+def test_long_output_says_that_it_is_cut() -> None:
+    """Its end is shown."""
+    report = replace(samples.wrong_values(), stdout="first" + "-" * MAX_TEXT + "last")
+    text = text_of(handed(report, samples.provisional()))
+    assert f"What your code printed Cut here: only the last {MAX_TEXT} characters are shown. … -" in text
+    assert "-last" in text
+    assert "first" not in text
+    assert "Cut here" not in text_of(handed(replace(report, stdout="… " + "-" * 10)))
 
 
 def test_points_add_up_and_pending_ones_are_apart() -> None:

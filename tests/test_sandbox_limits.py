@@ -158,6 +158,12 @@ def test_descendants_are_found() -> None:
         child.communicate()
 
 
+def test_long_chain_of_forks_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Further than a recursion could go."""
+    monkeypatch.setattr(metering, "_children", lambda pid: [pid + 1] if pid < 5000 else [])
+    assert len(list(metering.descendants(0))) == 5000
+
+
 def test_pages_of_a_fork_are_not_counted_twice() -> None:
     """A template's memory is not its workers'."""
     room = mmap.mmap(-1, 64 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -67,7 +67,9 @@ def read(path: Path, is_wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]
         else:
             yield from _read_tar(path, is_wanted)
     except (*_BROKEN, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise RefusedError(f"{path.name} can't be read: {error or type(error).__name__}") from error
+        # An OSError as a text has the path in it, which is no student's business.
+        why = getattr(error, "strerror", None) or error or type(error).__name__
+        raise RefusedError(f"{path.name} can't be read: {why}") from error
 
 
 def _read_zip(path: Path, is_wanted: Wanted) -> Iterator[tuple[PurePosixPath, bytes]]:

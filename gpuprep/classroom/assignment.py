@@ -94,6 +94,11 @@ class Assignment:
             item["shapes"] = [dict(each.shape) for each in assigned.shapes]
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
+    @property
+    def open_hash(self) -> str:
+        """The same of what students may know: whoever had a hash of hidden shapes could try shapes until one fits."""
+        return replace(self, exercises=tuple(replace(each, shapes=()) for each in self.exercises)).hash
+
     def n_checks(self, assigned: Assigned) -> int:
         """How often a file for one of its exercises is graded; all but the first time with what is hidden."""
         return 1 + max(self.n_hidden_seeds, 1 if assigned.shapes else 0)

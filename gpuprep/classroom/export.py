@@ -117,7 +117,7 @@ def github(folder: Path, order: Order, *, repository: str | None = None) -> Expo
 
     Raises:
         CurriculumError: the assignment makes no sense.
-        UsageError: so does the order.
+        UsageError: so does the order, or the assignment has hidden shapes: that repository is public.
         WorkspaceError: a file can't be written.
     """
     if repository is not None and not _REPOSITORY.fullmatch(repository):
@@ -125,6 +125,11 @@ def github(folder: Path, order: Order, *, repository: str | None = None) -> Expo
             f"{repository!r} is no repository on GitHub", next_step="give it as owner/name, without the server"
         )
     assignment = assignments.read(order.assignment_path, order.curriculum)
+    if any(assigned.shapes for assigned in assignment.exercises):
+        raise UsageError(
+            f"{order.assignment_path} has hidden shapes, and a repository that students' runs read is public",
+            next_step="take hidden.shapes out of a copy for GitHub (seeds may stay), or grade clones: gpuprep grade",
+        )
     carried = {GRADING / name: data for name, data in _carried(order).items()}
     _remove_older(folder / GRADING)
     for path, data in carried.items():

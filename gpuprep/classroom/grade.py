@@ -239,7 +239,7 @@ def locked(out: Path) -> Iterator[None]:
     """Keep everybody else from grading into a folder.
 
     Raises:
-        UsageError: somebody does.
+        UsageError: somebody does, or its file system knows no locks.
     """
     try:
         descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -251,6 +251,10 @@ def locked(out: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"another gpuprep grades into {out} now", next_step="wait for it") from None
+        except OSError as error:
+            raise UsageError(
+                f"{out} can't be locked: {error.strerror}", next_step="name a folder on a disk of this machine, not NFS"
+            ) from error
         yield
     finally:
         os.close(descriptor)

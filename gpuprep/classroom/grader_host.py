@@ -201,6 +201,7 @@ def _serve(control: socket.socket, device: str) -> None:
 
 def _get_ready() -> None:
     """Import what a check needs, while the templates do the same."""
+    gc.disable()
     import torch
 
     from gpuprep.grading.confining import offered
@@ -211,6 +212,7 @@ def _get_ready() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*RARELY)
+    gc.enable()
 
 
 def _fork_all(control: socket.socket, pool: WarmPool, graders: dict[int, int]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -139,7 +140,9 @@ def read_private(path: Path, ask: AskPassphrase) -> SigningKey:
             f"{path}: this is a public key", next_step=f"name the private one: --key {path.with_suffix('')}"
         )
     if mode & 0o077:
-        raise UsageError(f"{path}: others may read this key (mode {mode:04o})", next_step=f"chmod 600 {path}")
+        raise UsageError(
+            f"{path}: others may read this key (mode {mode:04o})", next_step=f"chmod 600 {shlex.quote(str(path))}"
+        )
     is_encrypted = b"ENCRYPTED" in data
     passphrase = ask().encode() if is_encrypted else None
     try:
@@ -172,7 +175,9 @@ def read_public(given: str) -> PublicKey:
         is_private = b"PRIVATE" in data
         raise UsageError(
             f"{path}: {'this is a private key' if is_private else 'no public key in PEM'}",
-            next_step=f"name the public one: --key {path}.pub" if is_private else "gpuprep verify --help",
+            next_step=f"name the public one: --key {shlex.quote(f'{path}.pub')}"
+            if is_private
+            else "gpuprep verify --help",
         ) from error
     if not isinstance(key, Ed25519PublicKey):
         raise UsageError(f"{path}: not an Ed25519 key", next_step="gpuprep verify --help")
@@ -206,9 +211,7 @@ def _content(path: Path) -> tuple[bytes, int]:
             status = os.fstat(file.fileno())
             return file.read(MAX_BYTES), stat.S_IMODE(status.st_mode)
     except OSError as error:
-        raise UsageError(
-            f"{path}: {error.strerror}", next_step="name the key's file; gpuprep classroom key FILE makes one"
-        ) from error
+        raise UsageError(f"{path}: {error.strerror}", next_step="gpuprep classroom key --help") from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,10 @@ class ClassRecord:
         for each in self.students:
             if each.noted.name == name:
                 return each
-        raise UsageError(f"{self.folder} has no submission {name!r}", next_step=f"gpuprep classroom list {self.folder}")
+        raise UsageError(
+            f"{self.folder} has no submission {name!r}",
+            next_step=f"gpuprep classroom list {shlex.quote(str(self.folder))}",
+        )
 
 
 def read_class(folder: Path, curriculum: Curriculum) -> ClassRecord:

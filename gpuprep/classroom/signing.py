@@ -70,7 +70,7 @@ def _signed(record: ClassRecord, student: Student, place: int, signed_at: str) -
         "class": {
             "title": _text(record.assignment.title),
             "n_submissions": len(record.students),
-            "assignment": record.identity.assignment,
+            "assignment": _assignment_hash(record),
             "curriculum": record.identity.curriculum,
             "gpuprep": _text(record.identity.gpuprep),
             "device": record.identity.device,
@@ -91,6 +91,12 @@ def _signed(record: ClassRecord, student: Student, place: int, signed_at: str) -
             "exercises": [_exercise(score, student.grades.get(score.exercise_id)) for score in row.scores],
         },
     }
+
+
+def _assignment_hash(record: ClassRecord) -> str:
+    """As it was graded; where some of it is hidden, of the rest."""
+    has_shapes = any(assigned.shapes for assigned in record.assignment.exercises)
+    return record.assignment.open_hash if has_shapes else record.identity.assignment
 
 
 def _exercise(score: ExerciseScore, grade: Grade | None) -> Json:

@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ MAX_ENTRIES = 10_000
 COLUMNS = ("submission", "path", "submitted")
 _IGNORED = ("__MACOSX", "__pycache__")
 _SOURCES = (".py", ".cu")
+_FOLDER_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,12 @@ class Submission:
 
     @property
     def folder(self) -> str:
-        """The name as that of a folder, whatever is in it; no two share one."""
+        """The name as that of a folder, whatever is in it; no two share one.
+
+        With few digits of the hash somebody could find a name that gets the folder of somebody else.
+        """
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", self.name).strip(".")[:60]
-        return f"{plain or 'submission'}-{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        return f"{plain or 'submission'}-{hashlib.sha256(self.name.encode()).hexdigest()[:_FOLDER_DIGITS]}"
 
     @property
     def hash(self) -> str:
@@ -79,7 +84,7 @@ def find(source: Path) -> tuple[Found, ...]:
         UsageError: there are none, two have one name, or the list makes no sense.
     """
     if source.is_dir():
-        found = [_entry(path) for path in sorted(source.iterdir()) if _is_submission(path)]
+        found = [Found(_written(_name(path)), path) for path in sorted(source.iterdir()) if _is_submission(path)]
     elif source.suffix.lower() == ".csv":
         found = list(_listed(source))
     elif not source.exists():
@@ -95,8 +100,8 @@ def find(source: Path) -> tuple[Found, ...]:
             f"{source}: no submission in it: want a folder or an archive for each",
             next_step="add --single if it is one submission" if is_one else f"ls {shlex.quote(str(source))}",
         )
-    names = [each.name for each in found]
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    counts = Counter(each.name for each in found)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
         raise UsageError(f"{source}: two submissions are called {twice!r}", next_step="rename one of them")
     return tuple(found)
 
@@ -117,12 +122,12 @@ def find_one(source: Path, name: str | None = None, submitted: datetime | None =
     if not (path.is_dir() or (path.is_file() and (archives.is_archive(path) or path.suffix in _SOURCES))):
         raise UsageError(
             f"{source}: want one submission: a folder, an archive or an exercise's file",
-            next_step=f"ls {source.parent}",
+            next_step=f"ls {shlex.quote(str(source.parent))}",
         )
     if name is not None and not name.strip():
         raise UsageError("a submission needs a name", next_step="leave out --name, or give one")
-    found = _entry(path)
-    return Found(name or (path.stem if path.suffix in _SOURCES else found.name), path, submitted)
+    own = path.stem if path.is_file() and path.suffix in _SOURCES else _name(path)
+    return Found(_written(name or own), path, submitted)
 
 
 def _is_submission(path: Path) -> bool:
@@ -131,10 +136,13 @@ def _is_submission(path: Path) -> bool:
     return path.is_dir() or (path.is_file() and archives.is_archive(path))
 
 
-def _entry(path: Path) -> Found:
-    name = path.name if path.is_dir() else archives.stem(path)
-    # A file system takes bytes that no text has.
-    return Found(name.encode(errors="surrogateescape").decode(errors="backslashreplace"), path)
+def _name(path: Path) -> str:
+    return path.name if path.is_dir() else archives.stem(path)
+
+
+def _written(name: str) -> str:
+    """A name as a text: a file system and a command line take bytes that no text has."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _listed(source: Path) -> Iterator[Found]:

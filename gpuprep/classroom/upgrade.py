@@ -95,7 +95,7 @@ def upgrade_class(
     if not settings.is_elsewhere and not card_is_likely():
         raise UsageError(
             "--upgrade: no CUDA device found, and all that can be graded without one was",
-            next_step=f"copy {folder} to a machine with a GPU, and there: gpuprep grade --upgrade {shlex.quote(folder.name)}",
+            next_step=f"copy {folder} to a machine with a GPU: gpuprep grade --upgrade {shlex.quote(folder.name)}",
         )
     sandbox = sandbox_for(settings)
     with locked(folder), Journal(folder) as journal:

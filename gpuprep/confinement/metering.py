@@ -64,9 +64,11 @@ def machine_bytes() -> int:
 
 def descendants(pid: int) -> Iterator[int]:
     """Process ids of all that came of a process and is still there."""
-    for child in _children(pid):
-        yield child
-        yield from descendants(child)
+    # No recursion: a chain of forks may be longer than that can go.
+    todo = _children(pid)
+    while todo:
+        yield (child := todo.pop())
+        todo += _children(child)
 
 
 def hidden_files(pids: list[int]) -> int:

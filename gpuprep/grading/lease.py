@@ -17,6 +17,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -36,24 +37,12 @@ _FILE_MODE = 0o644
 _holds_one: ContextVar[bool] = ContextVar("holds_one", default=False)
 
 
-@contextlib.contextmanager
-def using(uuids: Sequence[str], tell: Tell, folder: Path = FOLDER) -> Iterator[None]:
-    """Share cards for as long as the block lasts: nobody times on them meanwhile.
-
-    Args:
-        uuids: the cards'.
-        tell: gets a few words where that has to be waited for, and when it is over.
-        folder: where the locks are.
-
-    Raises:
-        GpuprepError: the locks can't be had.
-    """
-    with _held(uuids, fcntl.LOCK_SH, TO_USE, tell, folder):
-        yield
+def using(uuids: Sequence[str], tell: Tell, folder: Path = FOLDER) -> AbstractContextManager[None]:
+    """Share cards for as long as the block lasts: nobody times on them meanwhile. Arguments are those of `timing`."""
+    return _held(uuids, fcntl.LOCK_SH, TO_USE, tell, folder)
 
 
-@contextlib.contextmanager
-def timing(uuids: Sequence[str], tell: Tell, folder: Path = FOLDER) -> Iterator[None]:
+def timing(uuids: Sequence[str], tell: Tell, folder: Path = FOLDER) -> AbstractContextManager[None]:
     """Have cards alone for as long as the block lasts.
 
     Args:
@@ -64,8 +53,7 @@ def timing(uuids: Sequence[str], tell: Tell, folder: Path = FOLDER) -> Iterator[
     Raises:
         GpuprepError: the locks can't be had.
     """
-    with _held(uuids, fcntl.LOCK_EX, TO_TIME, tell, folder):
-        yield
+    return _held(uuids, fcntl.LOCK_EX, TO_TIME, tell, folder)
 
 
 @contextlib.contextmanager
@@ -149,9 +137,10 @@ def _plain(uuid: str) -> str:
 def _opened(folder: Path, name: str) -> int:
     try:
         if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(PermissionError):
-                # Whoever comes first makes it, for all; what another's umask took is given back.
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(parents=True)
+                # Whoever made it, for all, gives back what the umask took, and nobody else: in somebody's place may by
+                # now be a link to somewhere.
                 folder.chmod(_FOLDER_MODE)
         while True:
             # To lock it, reading will do. And in a folder of all users the kernel may refuse to open another's file

@@ -13,7 +13,9 @@ from gpuprep.render import machine
 from gpuprep.render.layout import Page, Part, counted
 from gpuprep.render.marks import Mark, mark
 
-_NAME_WIDTH = 24
+_NAME_WIDTH = 20
+_POINTS_WIDTH = 16
+"""Of `3.3333 of 3.3333`; with it two exercises fit into 80 columns."""
 _SHOWN_RERUNS = 10
 _SHOWN_NOTES = 10
 _OTHERS = {MISSING: Mark("·", "quiet", "missing"), REFUSED: Mark("!", "warning", "refused")}
@@ -34,14 +36,14 @@ def row_page(row: Row) -> Page:
 def _line(page: Page, row: Row) -> None:
     total = f"{points(row.score)} of {points(row.max_score)}"
     name = row.submission if len(row.submission) <= _NAME_WIDTH else row.submission[: _NAME_WIDTH - 1] + "…"
-    parts: list[Part] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>12}", "strong")]
+    parts: list[Part] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>{_POINTS_WIDTH}}", "strong")]
     cells: list[tuple[str, str, str]] = []
     for score in row.scores:
         found = outcome_mark(score.outcome)
         cells.append((f"{score.exercise_id} ", f"{found.glyph} {found.word}", found.style))
     if row.n_days_late:
         cells.append(("", f"{counted(row.n_days_late, 'day')} late", "warning"))
-    begins = len(f"{name:{_NAME_WIDTH}}  {total:>12}  ")
+    begins = len(f"{name:{_NAME_WIDTH}}  {total:>{_POINTS_WIDTH}}  ")
     width = begins
     for label, said, style in cells:
         if width + len(label + said) > page.width and width > begins:

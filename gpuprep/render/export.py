@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gpuprep.classroom.export import GRADING, PLACEHOLDER, STUDENTS, Exported
+from gpuprep.model import Tier
 from gpuprep.render.layout import Page, counted
 from gpuprep.render.machine import Document, document
 
@@ -26,6 +27,12 @@ def exported_page(exported: Exported) -> Page:
             style="warning",
         )
     if exported.path.suffix == ".zip":
+        if any(Tier.SPEED in assigned.tiers for assigned in exported.assignment.exercises):
+            page.prose(
+                "Gradescope has no GPU: what speed is worth stays pending there, and counts for nobody."
+                " `tiers: [correct, work]` leaves it out.",
+                style="warning",
+            )
         page.prose("Upload it as the assignment's autograder, and try it there with a solution and a stub.")
         return page
     if exported.repository is None:

@@ -27,6 +27,9 @@ MAX_TEXT = 4000
 """Characters of a finding's text, and of what was printed: more than anybody reads in a gradebook."""
 HIDDEN = "This happened in a case that stays hidden: its sizes and values are not shown."
 
+CUT = "… "
+"""What a text begins with of which only the end is shown."""
+
 # They turn the text around them, so that it reads as something else.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -116,8 +119,13 @@ def _of_exercise(score: ExerciseScore, assigned: Assigned) -> Iterator[Finding]:
             outcome=told.outcome,
             pending_points=share if fate in (Fate.PENDING, Fate.RERUN) else 0.0,
             where=told.where,
-            printed=plain(printed[-MAX_TEXT:]) if place == 0 else "",
+            printed=_end_of(printed) if place == 0 else "",
         )
+
+
+def _end_of(printed: str) -> str:
+    """The last of it, and a mark where there was more."""
+    return plain(printed) if len(printed) <= MAX_TEXT else f"{CUT}{plain(printed[-MAX_TEXT:])}"
 
 
 def _ended(score: ExerciseScore) -> Tier | None:

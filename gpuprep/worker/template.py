@@ -74,14 +74,19 @@ def main(kind: str, control: int, owner: int) -> NoReturn:
         owner: an inherited socket; it closes when the process that started this one ends.
     """
     _become_reaper()
+    # Nearly all that an import makes is there to stay: looking through it again and again finds nothing.
+    gc.disable()
     for name in PRELOADED[kind]:
         importlib.import_module(name)
     _rehearse()
+    if kind != "interpreted":
+        _hash_triton()
     worker.versions()
     # What is there now is never collected: a collector that touches it would copy its pages in every fork.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*RARELY)
+    gc.enable()
     huge_pages.collapse()
     ours = socket.socket(fileno=owner)
     with contextlib.suppress(OSError):
@@ -95,6 +100,9 @@ def main(kind: str, control: int, owner: int) -> NoReturn:
 def _rehearse() -> None:
     if module := sys.modules.get("gpuprep.worker.rehearsal"):
         module.rehearse()
+
+
+def _hash_triton() -> None:
     if key := getattr(sys.modules.get("triton.runtime.cache"), "triton_key", None):
         # Every compilation asks for it: the hash of all of Triton's files, which is remembered for a process's life.
         key()
