@@ -15,17 +15,7 @@ INDEX = "index.html"
 
 def file_names(submissions: Iterable[str]) -> dict[str, str]:
     """The file name of each submission's page."""
-    found: dict[str, str] = {}
-    taken = {INDEX}
-    for name in submissions:
-        stem = Submission(name).folder
-        candidate, number = f"{stem}.html", 2
-        # Made of a few digits of a hash, which somebody with time can have come out alike.
-        while candidate.lower() in taken:
-            candidate, number = f"{stem}-{number}.html", number + 1
-        taken.add(candidate.lower())
-        found[name] = candidate
-    return found
+    return {name: f"{Submission(name).folder}.html" for name in submissions}
 
 
 def write_pages(folder: Path, pages: Mapping[str, str]) -> None:

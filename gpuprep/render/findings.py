@@ -119,7 +119,7 @@ def _of_exercise(score: ExerciseScore, assigned: Assigned) -> Iterator[Finding]:
             outcome=told.outcome,
             pending_points=share if fate in (Fate.PENDING, Fate.RERUN) else 0.0,
             where=told.where,
-            printed=_end_of(printed) if place == 0 else "",
+            printed=_own_paths(_end_of(printed), score.report) if place == 0 else "",
         )
 
 
