@@ -77,6 +77,7 @@ def grade(
     from gpuprep import curriculum
     from gpuprep.classroom.executors import Place
     from gpuprep.classroom.grade import Settings, Standing, grade_class
+    from gpuprep.classroom.journal import FILE_NAME
     from gpuprep.classroom.upgrade import upgrade_class
     from gpuprep.errors import GraderFaultError
     from gpuprep.render import machine, terminal
@@ -117,7 +118,8 @@ def grade(
                     executor=graders,
                 )
     except KeyboardInterrupt:
-        again = sys.argv[1:] if resume or upgrade else [*sys.argv[1:], "--resume"]
+        can_resume = upgrade is None and not resume and (target / FILE_NAME).is_file()
+        again = [*sys.argv[1:], "--resume"] if can_resume else sys.argv[1:]
         terminal.show(interrupted_page(f"gpuprep {shlex.join(again)}"), stderr=True)
         raise typer.Exit(INTERRUPTED) from None
     code = GraderFaultError.exit_code if graded.n_faults else 0

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.attack_table import AttackTable, attack_table
@@ -37,16 +38,19 @@ ABOUT_PROCESSES = [
 ]
 
 
-def parameters(found: list[Attack]) -> list[object]:
-    """The attacks as pytest parameters; one that gets through must go on doing so until its file says otherwise."""
-    return [
-        pytest.param(
-            attack,
-            id=attack.name,
-            marks=[pytest.mark.xfail(reason=attack.open_because, raises=AssertionError)] if attack.open_because else [],
-        )
-        for attack in found
-    ]
+def parameters(found: list[Attack], *, every: int = 1) -> list[ParameterSet]:
+    """The attacks as pytest parameters; one that gets through must go on doing so until its file says otherwise.
+
+    Args:
+        found: attacks.
+        every: of so many one is for every run, and the others are for `make soak`.
+    """
+    parameters = []
+    for place, attack in enumerate(found):
+        marks = [pytest.mark.xfail(reason=attack.open_because, raises=AssertionError)] if attack.open_because else []
+        marks += [pytest.mark.soak] if place % every else []
+        parameters.append(pytest.param(attack, id=attack.name, marks=marks))
+    return parameters
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,7 @@ def test_attack_is_caught(curriculum: Curriculum, pool: WarmPool, attack: Attack
     assert tried.fate is Fate.CAUGHT, f"{tried.outcome}: {tried.message}"
 
 
-@pytest.mark.parametrize("attack", parameters(ABOUT_PROCESSES))
+@pytest.mark.parametrize("attack", parameters(ABOUT_PROCESSES, every=4))
 def test_attack_on_a_cold_worker_is_caught(curriculum: Curriculum, attack: Attack) -> None:
     """Where processes and their descriptors matter, a worker that was not forked from a template is as safe."""
     tried = try_attack(attack, curriculum, device="cpu")

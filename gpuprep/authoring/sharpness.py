@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.judge import judge
@@ -63,27 +63,23 @@ def _try_case(grader: Grader, case: Case, seed: int, worst: dict[str, float]) ->
 
     draw = Draw(case_seed(seed, case))
     args = grader.inputs(case, draw)
+    expected, model = grader.oracle(case, *args), grader.error_model(case)
+
+    def note(kind: str, outputs: Sequence[torch.Tensor]) -> None:
+        error = max(judge(want, got, model).worst for want, got in zip(expected, outputs, strict=True))
+        worst[kind] = max(worst.get(kind, 0.0), error)
+
     size = grader.reduction_size(case)
     orders = [None, draw.permutation(size), torch.arange(size).flip(0)] if size else [None]
     for order in orders:
-        _note(worst, "honest", _error(grader, case, args, grader.honest(case, *args, order=order)))
+        note("honest", grader.honest(case, *args, order=order))
     lowered = [lower(arg) if isinstance(arg, torch.Tensor) else arg for arg in args]
     honest = grader.honest(case, *args)
-    _note(worst, "lower_precision", _error(grader, case, args, grader.honest(case, *lowered)))
-    _note(worst, "zeros", _error(grader, case, args, [torch.zeros_like(output) for output in honest]))
+    note("lower_precision", grader.honest(case, *lowered))
+    note("zeros", [torch.zeros_like(output) for output in honest])
     for arg in args:
         if isinstance(arg, torch.Tensor) and arg.numel() > 1 and all(arg.shape == output.shape for output in honest):
-            _note(worst, "identity", _error(grader, case, args, [arg.to(output.dtype) for output in honest]))
-
-
-def _error(grader: Grader, case: Case, args: Sequence[Any], outputs: Sequence[torch.Tensor]) -> float:
-    expected = grader.oracle(case, *args)
-    model = grader.error_model(case)
-    return max(judge(want, got, model).worst for want, got in zip(expected, outputs, strict=True))
-
-
-def _note(worst: dict[str, float], kind: str, error: float) -> None:
-    worst[kind] = max(worst.get(kind, 0.0), error)
+            note("identity", [arg.to(output.dtype) for output in honest])
 
 
 def lower(tensor: torch.Tensor) -> torch.Tensor:
