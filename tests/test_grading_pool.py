@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from waiting import soon
 
 from gpuprep.authoring.wrong import wrong_files
 from gpuprep.curriculum import Curriculum
@@ -385,6 +386,8 @@ def soak(graded: Graded, warm: WarmPool, body: str, n_checks: int) -> tuple[list
     before, rss_before = count()
     for _ in range(n_checks):
         assert graded(body, warm).outcome is Outcome.PROVISIONAL
+    # A guardian says that all is clean before it exits itself; what has leaked stays.
+    soon(lambda: count()[0] == before)
     after, rss_after = count()
     return [now - then for now, then in zip(after, before, strict=True)], [rss_before, rss_after]
 

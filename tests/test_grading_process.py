@@ -13,24 +13,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import SOON_S, soon
 
 from gpuprep.channel import NONCE_BYTES
 from gpuprep.errors import GraderFaultError
 from gpuprep.grading import births, process
 from gpuprep.grading.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError, clean
 
-SOON_S = 10.0
 CHECKOUT = Path(__file__).resolve().parent.parent
-
-
-def soon(condition: Callable[[], bool], limit_s: float = SOON_S) -> bool:
-    """Whether it becomes true within the limit."""
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def is_gone(pid: int) -> bool:

@@ -9,11 +9,11 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from waiting import soon
 
 from gpuprep import curriculum as curricula
 from gpuprep.authoring.attack_table import attack_table
@@ -40,7 +40,6 @@ IN_EVERY_RUN = (
     "multiplies uses_up_watches starts_from_a_descriptor asks_for_kernel_machinery makes_it_hard_to_clear_away"
 ).split()
 """One of a kind; the others take minutes."""
-SOON_S = 10.0
 
 at_each_level = pytest.mark.parametrize(
     "level",
@@ -248,15 +247,6 @@ def command_lines() -> str:
         except OSError:
             continue
     return "\n".join(found)
-
-
-def soon(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + SOON_S
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 # What is chosen
