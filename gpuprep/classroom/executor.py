@@ -7,11 +7,12 @@ comes back as lost, and whoever asked may ask again.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from gpuprep.exercise import Exercise
 from gpuprep.grading.reports import exercise_from, report_from
@@ -93,18 +94,24 @@ class Finished:
         return {"report": self.report.as_dict(), "tiers": list(self.tiers), "hidden": hidden}
 
 
-class Executor(Protocol):
-    """Grades tasks. Leaving its context ends all that it started."""
+class Executor(ABC):
+    """Grades tasks. Leaving its context closes it."""
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
+    @abstractmethod
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """Each task's end, as soon as it is known. May be called again, for some of them or others."""
-        ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all that it started."""
 
 
 def grade(task: Task, pool: Any, on_event: Callable[[str], None] | None = None) -> dict[str, Any]:

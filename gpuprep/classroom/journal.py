@@ -177,7 +177,7 @@ class Journal:
         if identity.assignment != before.assignment:
             found.append("the assignment has changed")
         if identity.curriculum != before.curriculum:
-            found.append("a grader or a stub has changed")
+            found.append("a grader or a stub has changed, or --curriculum names another folder now")
         for name in ("gpuprep", "device", "sandbox"):
             was, now = getattr(before, name), getattr(identity, name)
             if was != now:

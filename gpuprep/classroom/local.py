@@ -23,10 +23,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from gpuprep.classroom.executor import Finished, Task, grade
+from gpuprep.classroom.executor import Executor, Finished, Task, grade
 from gpuprep.classroom.grader_host import END_LIMIT_S, FOLDER_PREFIX, GraderHost, kill_tree
 from gpuprep.errors import GraderFaultError
 from gpuprep.grading import lease
@@ -47,7 +46,7 @@ _TICK_S = 0.5
 _READ_BYTES = 2**18
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Grader processes of this machine.
 
     Args:
@@ -66,14 +65,6 @@ class LocalExecutor:
         self._hosts: dict[str | None, GraderHost] = {}
         """By the card that they see."""
         self._n_stillborn = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """Each task's end, as soon as it is known.

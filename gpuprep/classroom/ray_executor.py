@@ -23,12 +23,11 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
-from gpuprep.classroom.executor import Finished, Task
+from gpuprep.classroom.executor import Executor, Finished, Task
 from gpuprep.classroom.grader_host import kill_tree
 from gpuprep.classroom.local import MAX_STILLBORN
 from gpuprep.classroom.parcels import Kit, Parcel
@@ -80,7 +79,7 @@ class RayOptions:
         return found
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Graders in Ray's actors. Ray is started, or connected to, when there is something to grade.
 
     Args:
@@ -97,14 +96,6 @@ class RayExecutor:
         self._conductor: _Conductor | None = None
         self._n_asked = 0
         self._n_lost = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """Each task's end, as soon as it is known.

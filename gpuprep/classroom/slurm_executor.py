@@ -15,10 +15,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from gpuprep.classroom.executor import Finished, Task
+from gpuprep.classroom.executor import Executor, Finished, Task
 from gpuprep.classroom.parcels import Kit, Parcel
 from gpuprep.classroom.ray_executor import finished_from
 from gpuprep.classroom.slurm_job import KIT, answers, answers_path, parcels_path, work
@@ -66,7 +65,7 @@ class _Job:
                 yield finished_from(task, answer)
 
 
-class SlurmExecutor:
+class SlurmExecutor(Executor):
     """Graders in jobs of Slurm.
 
     Args:
@@ -88,14 +87,6 @@ class SlurmExecutor:
         self._folder = (options.folder / f"gpuprep-{name}") if options.folder else out / FOLDER
         self._jobs: list[_Job] = []
         self._asked_at = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
         """Each task's end, as soon as it is known.

@@ -154,7 +154,7 @@ def _assignment(journal: Journal, folder: Path, curriculum: Curriculum) -> Assig
     if before.assignment != assignment.hash:
         differs.append("the curriculum's targets of the assignment have changed")
     if before.curriculum != hash_of(curriculum, assignment):
-        differs.append("a grader or a stub has changed")
+        differs.append("a grader or a stub has changed, or --curriculum names another folder now")
     if differs:
         raise UsageError(
             f"{folder} can't be upgraded: {'; '.join(differs)}",

@@ -127,7 +127,8 @@ def verified_document(verified: Verified, exit_code: int) -> machine.Document:
 
 def _verdict(page: Page, verified: Verified) -> None:
     n_sound = sum(entry.problem is None for entry in verified.entries)
-    of = f"{n_sound} of {counted(len(verified.entries), 'signature')} {'holds' if n_sound == 1 else 'hold'}"
+    n_entries = len(verified.entries)
+    of = f"{n_sound} of {counted(n_entries, 'signature')} {'holds' if n_entries == 1 else 'hold'}"
     found: tuple[str, str] = ("✓ verified", "good") if verified.holds else ("✗ not verified", "bad")
     page.line(found, f"  {of}  ", (str(verified.path), "code"))
 
