@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace, TracebackType
-from typing import Self
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -23,7 +23,7 @@ import sample_reports as samples
 from made_class import Handed, make_class
 from waiting import soon
 
-from gpuprep.classroom.executor import Finished, Task
+from gpuprep.classroom.executor import Executor, Finished, Task
 from gpuprep.classroom.grade import Graded, Settings, Standing, default_jobs, grade_class, shown_cards
 from gpuprep.classroom.journal import FILE_NAME
 from gpuprep.classroom.local import LocalExecutor, _Grader
@@ -42,7 +42,7 @@ TASK = Task("ada", Exercise("ex_01", "x", "X", "00_first", "triton", "x", 5, ())
 
 
 @dataclass
-class Scripted:
+class Scripted(Executor):
     """An executor that answers from a list, in place of grading."""
 
     answer: Callable[[Task, int], Report | str]
@@ -50,12 +50,8 @@ class Scripted:
     asked: list[tuple[str, str]] = field(default_factory=list)
     is_closed: bool = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Is noted."""
         self.is_closed = True
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Finished]:
@@ -573,3 +569,24 @@ def test_command_is_stopped_and_resumed(tmp_path: Path, curriculum: Curriculum, 
     assert graded.n_before >= 2
     assert fulfils(handed, graded) == []
     assert (tmp_path / "out" / FILE_NAME).is_file()
+
+
+@pytest.mark.gpu
+def test_class_is_graded_on_a_card(tmp_path: Path, curriculum: Curriculum) -> None:
+    """Two graders share it: what is right is timed and passes, in the sandbox and beside what is wrong."""
+    room = Room(tmp_path, curriculum, "title: H\nexercises: [ex_01, ex_16]\n")
+    right = {
+        exercise_id: curriculum.reference_path(curriculum.exercise(exercise_id)).parent
+        for exercise_id in ("ex_01", "ex_16")
+    }
+    for name in ("ada", "bob"):
+        (tmp_path / "class" / name).mkdir()
+        for exercise_id, folder in right.items():
+            for path in folder.glob(f"{exercise_id}*"):
+                shutil.copy(path, tmp_path / "class" / name)
+    room.hand_in("eve", "ex_01", text="def add(x, y):\n    return x\n")
+    graded = room.grade(n_jobs=2, device="cuda")
+    outcomes = {row.submission: [score.outcome for score in row.scores] for row in graded.rows}
+    assert outcomes["ada"] == outcomes["bob"] == ["PASSED", "PASSED"], graded.rows
+    assert outcomes["eve"][0] not in ("PASSED", "PROVISIONAL")
+    assert {row["pending"] for name, row in room.scores().items() if name != "eve"} == {""}

@@ -300,3 +300,16 @@ def test_tiers_that_count_decide_what_is_open(
     executor = Scripted(fast)
     assert made.upgrade(executor).rows[0].scores[0].tiers(Fate.WON) == (Tier.CORRECT, Tier.WORK)
     assert executor.asked == []
+
+
+@pytest.mark.gpu
+def test_class_is_upgraded_on_a_card(tmp_path: Path, curriculum: Curriculum) -> None:
+    """Graded without the card first, by counted work; then the same files, by the same hashes, are timed."""
+    room = Room(tmp_path, curriculum, "title: H\nexercises: [ex_01]\n")
+    exercise = curriculum.exercise("ex_01")
+    room.hand_in("ada", "ex_01", text=curriculum.reference_path(exercise).read_text(encoding="utf-8"))
+    room.grade(n_jobs=1)
+    assert room.scores()["ada"]["pending"] == "ex_01 speed"
+    upgrade_class(tmp_path / "out", curriculum, Settings(tmp_path / "out", device="cuda"))
+    row = room.scores()["ada"]
+    assert (row["ex_01"], row["pending"], row["score"]) == ("PASSED", "", row["max_score"])

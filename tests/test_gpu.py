@@ -20,12 +20,20 @@ FLOORS = {
     ("ex_03", "", "share_of_matmul"): 0.88,
     ("ex_04", "", "share_of_copy"): 0.88,
     ("ex_04", "", "times_eager"): 2.0,
+    ("ex_10", "gemv", "times_f16"): 2.5,
     ("ex_15", "add", "share_of_copy"): 0.95,
     ("ex_15", "total", "share_of_copy"): 0.85,
     ("ex_16", "", "share_of_copy"): 0.80,
     ("ex_16", "", "times_eager"): 4.0,
     ("ex_17", "", "share_of_matmul"): 0.60,
     ("ex_18", "", "share_of_matmul"): 0.50,
+    ("ex_20", "rms_norm", "share_of_copy"): 0.92,
+    ("ex_20", "rms_norm", "times_compiled"): 1.0,
+    ("ex_21", "", "share_of_matmul"): 0.90,
+    ("ex_21", "", "times_unfused"): 1.0,
+    ("ex_23", "full", "times_sdpa"): 0.75,
+    ("ex_23", "causal", "times_sdpa"): 0.70,
+    ("ex_24", "many", "share_of_copy"): 0.75,
 }
 """What a reference has to reach on an H200, by exercise, operation and figure; the targets in curriculum.yaml are what
 a learner has to reach anywhere."""

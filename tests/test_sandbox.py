@@ -263,6 +263,17 @@ def test_report_says_how_it_was_confined(curriculum: Curriculum, warm_pool: Warm
         assert report_from(document).sandbox == level
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("exercise_id", ["ex_01", "ex_15", "ex_22"])
+@at_each_level
+def test_card_is_used_in_the_sandbox(curriculum: Curriculum, exercise_id: str, level: Level) -> None:
+    """Triton, CUDA C and torch are compiled, timed and audited over shared buffers, namespaces or not."""
+    exercise = curriculum.exercise(exercise_id)
+    report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda", sandbox=level)
+    assert report.outcome is Outcome.PASSED, report.message or report.first_failure
+    assert report.sandbox == level
+
+
 def test_unknown_sandbox_is_an_error() -> None:
     """A misspelt level confines nobody, so nothing is run."""
     with pytest.raises(UsageError):
