@@ -331,6 +331,14 @@ def test_borrower_of_a_pool_ends_its_workers_later(
     assert psutil.Process().num_fds() == before - 1
 
 
+def test_borrower_of_a_cold_pool_waits_for_it(graded: Graded, curriculum: Curriculum, own_pool: WarmPool) -> None:
+    """Lent before its imports are done, a template is waited for, or done without."""
+    own_pool.start("interpreted")
+    own_pool.lend()
+    assert graded(reference(curriculum), own_pool).outcome is Outcome.PROVISIONAL
+    own_pool.settle()
+
+
 @pytest.mark.parametrize("name", ["LD_LIBRARY_PATH", "LANG"])
 def test_what_a_fork_can_not_take_over_is_started_cold(
     own_pool: WarmPool, monkeypatch: pytest.MonkeyPatch, name: str

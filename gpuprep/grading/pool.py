@@ -216,8 +216,9 @@ class _Template:
         return not _is_readable(self._handle, 0)
 
     def wait_until_warm(self, deadline: float) -> bool:
-        """Wait for its imports; False when it died or the deadline passed."""
-        if not self._is_warm and _is_readable(self._owner.fileno(), deadline - time.monotonic()):
+        """Wait for its imports; False when it died, the deadline passed, or it was lent: it tells its owner alone."""
+        is_lent = self._owner.fileno() < 0
+        if not self._is_warm and not is_lent and _is_readable(self._owner.fileno(), deadline - time.monotonic()):
             with contextlib.suppress(OSError):
                 self._is_warm = self._owner.recv(16) == b"warm"
         return self._is_warm
