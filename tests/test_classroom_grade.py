@@ -21,7 +21,7 @@ import psutil
 import pytest
 import sample_reports as samples
 from made_class import Handed, make_class
-from waiting import soon
+from waiting import descendants, is_running, soon
 
 from gpuprep.classroom.executor import Executor, Finished, Task
 from gpuprep.classroom.grade import Graded, Settings, Standing, default_jobs, grade_class, shown_cards
@@ -400,20 +400,14 @@ def fulfils(handed: Mapping[tuple[str, str], Handed], graded: Graded) -> list[st
     ]
 
 
-def leftovers() -> list[psutil.Process]:
-    """Processes that this one started and that still run."""
-    found = psutil.Process().children(recursive=True)
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
-
-
 def test_class_gets_what_its_files_declare(tmp_path: Path, curriculum: Curriculum) -> None:
     """References, stubs and wrong files, graded by processes of our own, of which none is left."""
     room = Room(tmp_path, curriculum, "title: H\nexercises: [ex_01]\nlimits: {seconds: 20}\n")
     handed = make_class(curriculum, tmp_path / "class", N_SUBMISSIONS, ["ex_01"])
-    before = {process.pid for process in leftovers()}
+    before = descendants()
     graded = room.grade(n_jobs=2)
     assert fulfils(handed, graded) == []
-    assert soon(lambda: {process.pid for process in leftovers()} <= before)
+    assert soon(lambda: descendants() <= before)
     passed = [row for row in graded.rows if row.scores[0].outcome == "PROVISIONAL"]
     assert passed
     assert all(row.named(Fate.PENDING) == "ex_01 speed" for row in passed)
@@ -543,7 +537,7 @@ def graders(root: Path) -> list[int]:
     found = []
     for process in psutil.process_iter(["environ"]):
         environment = process.info["environ"] or {}
-        if environment.get("TMPDIR", "").startswith(str(root)) and process.status() != psutil.STATUS_ZOMBIE:
+        if environment.get("TMPDIR", "").startswith(str(root)) and is_running(process):
             found.append(process.pid)
     return found
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import are_gone
 
 from gpuprep.classroom import scratch
 
@@ -132,9 +133,7 @@ def test_every_process_is_killed_at_once(places: Path, is_all: bool) -> None:
     started.wait()
     left = [path for path in places.iterdir() if path.name.startswith(scratch.PREFIX)]
     assert len(left) == 1
-    while alive := [process for process in killed if is_alive(process)]:
-        assert time.monotonic() < deadline, alive
-        time.sleep(0.05)
+    assert are_gone(killed, limit_s=60)
     assert scratch.clear_left() == tuple(left)
 
 
@@ -144,11 +143,3 @@ def command_of(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it still does something."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import psutil
 import pytest
 from several_ranks import SOLUTION, made
-from waiting import soon
+from waiting import descendants, soon
 
 from gpuprep.errors import UsageError
 from gpuprep.grading.session import check
@@ -22,12 +21,6 @@ def graded(folder: Path, text: str = SOLUTION, **options: int) -> Report:
     path = folder / "ex_01_exchange.py"
     path.write_text(text)
     return check(curriculum.exercise("ex_01"), curriculum, path, device="cpu", **options)
-
-
-def children() -> set[int]:
-    """Processes that came of this one and run."""
-    found = psutil.Process().children(recursive=True)
-    return {child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE}
 
 
 def with_before(line: str, inserted: str) -> str:
@@ -103,7 +96,7 @@ WRONG = {
 @pytest.mark.parametrize(("text", "outcome", "line", "words"), WRONG.values(), ids=WRONG)
 def test_trouble_is_told_by_rank_and_line(tmp_path: Path, text: str, outcome: Outcome, line: int, words: str) -> None:
     """Whichever rank it is that fails, hangs or leaves, the report says which, what for, and where."""
-    started, before = time.monotonic(), children()
+    started, before = time.monotonic(), descendants()
     report = graded(tmp_path, text, timeout_s=4)
     failure = report.first_failure
     assert failure is not None
@@ -111,13 +104,13 @@ def test_trouble_is_told_by_rank_and_line(tmp_path: Path, text: str, outcome: Ou
     assert words in failure.message.replace("allgather", "all_gather")
     assert time.monotonic() - started < 60
     assert next_command(report, made(tmp_path / "curriculum").exercise("ex_01")) == "gpuprep hint ex_01"
-    assert soon(lambda: children() <= before)
+    assert soon(lambda: descendants() <= before)
 
 
 def test_a_killed_rank_is_told_within_ten_seconds(tmp_path: Path) -> None:
     """Its death shows at once: nobody waits for the time limit, and no process is left."""
     told: list[float] = []
-    before = children()
+    before = descendants()
 
     def tell(event: str) -> None:
         if "case 3" in event:
@@ -132,7 +125,7 @@ def test_a_killed_rank_is_told_within_ten_seconds(tmp_path: Path) -> None:
     assert report.first_failure is not None
     assert "rank 1" in report.first_failure.message
     assert "SIGKILL" in report.first_failure.message
-    assert soon(lambda: children() <= before)
+    assert soon(lambda: descendants() <= before)
 
 
 @pytest.mark.gpu

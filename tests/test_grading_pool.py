@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from waiting import soon
+from waiting import are_gone, descendants, soon
 
 from gpuprep.authoring.wrong import wrong_files
 from gpuprep.curriculum import Curriculum
@@ -60,13 +60,6 @@ def said(report: Report) -> str:
 def reference(curriculum: Curriculum) -> str:
     """The solution of ex_01, to put something before or behind."""
     return curriculum.reference_path(curriculum.exercise("ex_01")).read_text(encoding="utf-8")
-
-
-def gone(pids: list[int], *, within_s: float = 10.0) -> bool:
-    """True when all of these have ended, or end soon."""
-    running = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    _, alive = psutil.wait_procs(running, timeout=within_s)
-    return not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def found(report: Report) -> dict[str, Any]:
@@ -238,7 +231,7 @@ def test_descendants_die_with_the_check(graded: Graded, warm_pool: WarmPool, tmp
     graded(DAEMON.format(mark=str(mark), then=then), warm_pool, timeout_s=3)
     pids = [int(line) for line in mark.read_text().split()]
     assert len(pids) >= 3
-    assert gone(pids)
+    assert are_gone(pids)
 
 
 def test_worker_that_kills_its_guardian_fails_its_own_check_only(
@@ -290,7 +283,7 @@ def test_template_that_is_stopped_is_replaced(
     stopped = own_pool.pids()["interpreted"]
     os.kill(stopped, signal.SIGSTOP)
     assert graded(reference(curriculum), own_pool).outcome is Outcome.PROVISIONAL
-    assert gone([stopped])
+    assert are_gone([stopped])
 
 
 def test_template_with_a_thread_refuses(
@@ -323,7 +316,7 @@ def test_borrower_of_a_pool_ends_its_workers_later(
     template = psutil.Process(own_pool.pids()["interpreted"])
     assert graded(reference(curriculum), own_pool).outcome is Outcome.PROVISIONAL
     own_pool.settle()
-    assert gone([child.pid for child in template.children(recursive=True)])
+    assert are_gone([child.pid for child in template.children(recursive=True)])
     template.kill()
     assert graded(reference(curriculum), own_pool).outcome is Outcome.PROVISIONAL
     own_pool.settle()
@@ -378,7 +371,7 @@ def test_killed_client_leaves_nothing(tmp_path: Path, number: signal.Signals) ->
         assert guardian is not None
         pids = [worker.pid, guardian.pid, guardian.ppid()]
         client.send_signal(number)
-    assert gone(pids)
+    assert are_gone(pids)
 
 
 def soak(graded: Graded, warm: WarmPool, body: str, n_checks: int) -> tuple[list[int], list[int]]:
@@ -386,7 +379,7 @@ def soak(graded: Graded, warm: WarmPool, body: str, n_checks: int) -> tuple[list
 
     def count() -> tuple[list[int], int]:
         this, template = psutil.Process(), psutil.Process(warm.pids()["interpreted"])
-        counts = [this.num_fds(), this.num_threads(), n_children(this), template.num_fds()]
+        counts = [this.num_fds(), this.num_threads(), len(descendants()), template.num_fds()]
         return counts, template.memory_info().rss
 
     for _ in range(3):
@@ -398,11 +391,6 @@ def soak(graded: Graded, warm: WarmPool, body: str, n_checks: int) -> tuple[list
     soon(lambda: count()[0] == before)
     after, rss_after = count()
     return [now - then for now, then in zip(after, before, strict=True)], [rss_before, rss_after]
-
-
-def n_children(process: psutil.Process) -> int:
-    """Descendants that run; other tests' may still wait to be reaped."""
-    return sum(child.status() != psutil.STATUS_ZOMBIE for child in process.children(recursive=True))
 
 
 def test_some_checks_leave_nothing(curriculum: Curriculum, graded: Graded, warm_pool: WarmPool) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import are_gone
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.grading import pool_client, pool_line
@@ -42,20 +42,6 @@ def family(pool: OwnPool) -> list[psutil.Process]:
     return [root, *root.children(recursive=True)]
 
 
-def are_gone(processes: list[psutil.Process], within_s: float = 5.0) -> bool:
-    """True when all of these end soon; one that nobody reaps has ended."""
-
-    def is_alive(process: psutil.Process) -> bool:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        return False
-
-    deadline = time.monotonic() + within_s
-    while any(map(is_alive, processes)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not any(map(is_alive, processes))
-
-
 def test_check_goes_to_the_pool_that_was_called(curriculum: Curriculum, pool: OwnPool) -> None:
     """And comes to what it comes to in this process; the next one, without a call, goes to none."""
     exercise = curriculum.exercise("ex_01")
@@ -85,7 +71,7 @@ def test_line_that_was_not_used_is_hung_up(pool: OwnPool) -> None:
     waiting = [process for process in family(pool)[1:] if process.pid not in _templates(pool)]
     assert waiting
     pool_line.hang_up()
-    assert are_gone(waiting, within_s=30)
+    assert are_gone(waiting, limit_s=30)
     assert pool.is_warm
 
 

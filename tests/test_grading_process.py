@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import SOON_S, soon
+from waiting import SOON_S, are_gone, is_running, soon
 
 from gpuprep.channel import NONCE_BYTES
 from gpuprep.errors import GraderFaultError
@@ -21,13 +21,6 @@ from gpuprep.grading import births, process
 from gpuprep.grading.process import WorkerDiedError, WorkerProcess, WorkerTimeoutError, clean
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def in_time() -> float:
@@ -202,7 +195,7 @@ def test_garbage_on_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     with WorkerProcess("cpu") as worker:
         with pytest.raises(WorkerDiedError):
             worker.ask({"do": "load"}, deadline=in_time())
-        assert soon(lambda: is_gone(worker.pid))
+        assert are_gone([worker.pid])
 
 
 def test_time_limit_kills_and_names_the_line(learner: Callable[[str], Path]) -> None:
@@ -212,7 +205,7 @@ def test_time_limit_kills_and_names_the_line(learner: Callable[[str], Path]) -> 
         worker.wait_until_ready()
         with pytest.raises(WorkerTimeoutError):
             asked_to_load(worker, path, deadline=time.monotonic() + 0.5)
-        assert soon(lambda: is_gone(worker.pid))
+        assert are_gone([worker.pid])
         line = worker.last_line(path)
     assert line is not None
     assert line.line in (2, 3)
@@ -261,7 +254,7 @@ def test_worker_that_never_gets_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     with WorkerProcess("cpu") as worker:
         with pytest.raises(GraderFaultError):
             worker.wait_until_ready()
-        assert soon(lambda: is_gone(worker.pid))
+        assert are_gone([worker.pid])
 
 
 # Nothing stays
@@ -280,7 +273,7 @@ def test_start_and_stop_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         with WorkerProcess("cpu") as worker:
             pids.append(worker.pid)
         worker.stop()
-    assert all(is_gone(pid) for pid in pids)
+    assert not any(map(is_running, pids))
     assert (len(_descriptors()), threading.active_count()) == before
 
 
@@ -288,8 +281,8 @@ def test_stop_after_death(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that is dead already can be stopped."""
     monkeypatch.setattr(births, "_BOOTSTRAP", "pass")
     with WorkerProcess("cpu") as worker:
-        assert soon(lambda: is_gone(worker.pid))
-    assert is_gone(worker.pid)
+        assert are_gone([worker.pid])
+    assert not is_running(worker.pid)
 
 
 def test_two_workers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,11 +292,11 @@ def test_two_workers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(births, "_BOOTSTRAP", ANSWERS_NOTHING)
         with WorkerProcess("cpu") as first:
             with WorkerProcess("cpu") as second:
-                assert not is_gone(second.pid)
-            assert is_gone(second.pid)
-            assert not is_gone(first.pid)
-        assert is_gone(first.pid)
-        assert not is_gone(other.pid)
+                assert is_running(second.pid)
+            assert not is_running(second.pid)
+            assert is_running(first.pid)
+        assert not is_running(first.pid)
+        assert is_running(other.pid)
     finally:
         other.kill()
         other.wait()
@@ -328,8 +321,8 @@ def test_descendants_die_with_the_worker(monkeypatch: pytest.MonkeyPatch, tmp_pa
     with WorkerProcess("cpu"):
         assert soon(lambda: mark.exists() and mark.read_text() != "")
         pid = int(mark.read_text())
-        assert not is_gone(pid)
-    assert soon(lambda: is_gone(pid))
+        assert is_running(pid)
+    assert are_gone([pid])
 
 
 # The trusted side's own end
@@ -373,9 +366,9 @@ def test_killed_trusted_side_takes_the_worker_along() -> None:
     with started(TRUSTED) as trusted:
         assert trusted.stdout is not None
         pid = int(trusted.stdout.readline())
-        assert not is_gone(pid)
+        assert is_running(pid)
         trusted.send_signal(signal.SIGKILL)
-    assert soon(lambda: is_gone(pid))
+    assert are_gone([pid])
 
 
 @pytest.mark.soak
@@ -392,7 +385,7 @@ def test_ctrl_c_leaves_no_process(learner: Callable[[str], Path]) -> None:
         time.sleep(0.2)
         os.killpg(trusted.pid, signal.SIGINT)
         assert trusted.wait(timeout=SOON_S) != 0
-    assert soon(lambda: all(is_gone(worker.pid) for worker in workers))
+    assert are_gone(workers)
 
 
 def test_nonce_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:

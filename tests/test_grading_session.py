@@ -5,11 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
-import psutil
 import pytest
+from waiting import are_gone
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
@@ -129,10 +128,7 @@ def test_no_process_is_left_behind(curriculum: Curriculum, tmp_path: Path) -> No
     """
     graded(curriculum, tmp_path, body)
     pid = int(mark.read_text())
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not psutil.pid_exists(pid)
+    assert are_gone([pid])
 
 
 def test_worker_environment_is_an_allow_list(

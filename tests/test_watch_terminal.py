@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import are_gone
 from watch_latency import latencies_s
 from watch_terminal import GPUPREP, WatchTerminal, save_by_renaming, save_in_place, save_with_backup, watching
 
@@ -80,20 +80,6 @@ def n_attempts(gym: Path, exercise_id: str) -> int:
 def family(terminal: WatchTerminal) -> list[psutil.Process]:
     """The watch and all that came of it."""
     return [terminal.process, *terminal.process.children(recursive=True)]
-
-
-def are_gone(processes: list[psutil.Process], within_s: float = 5.0) -> bool:
-    """True when all of these end soon. One that nobody reaps has ended all the same."""
-
-    def is_alive(process: psutil.Process) -> bool:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-        return False
-
-    deadline = time.monotonic() + within_s
-    while any(is_alive(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not any(is_alive(process) for process in processes)
 
 
 def grown(terminal: WatchTerminal) -> list[psutil.Process]:
@@ -229,7 +215,7 @@ def test_killed_watch_takes_its_pool_along(gym: Path) -> None:
         processes = grown(terminal)
         os.kill(terminal.child.pid, signal.SIGKILL)
         assert terminal.wait_for_end() == -signal.SIGKILL
-    assert are_gone(processes, within_s=30)
+    assert are_gone(processes, limit_s=30)
 
 
 def test_ctrl_z_gives_the_terminal_back_to_the_shell_for_a_while(gym: Path) -> None:
@@ -271,7 +257,7 @@ def test_terminal_that_is_gone_takes_the_watch_along(gym: Path) -> None:
         terminal.wait("waiting for a save")
         processes = grown(terminal)
         terminal.child.ptyproc.fileobj.close()
-        assert are_gone(processes, within_s=30)
+        assert are_gone(processes, limit_s=30)
 
 
 def test_resized_terminal_is_drawn_anew(gym: Path) -> None:

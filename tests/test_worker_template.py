@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from waiting import are_gone
 
 from gpuprep.grading import pool as pools
 from gpuprep.grading.pool import WarmPool
@@ -119,5 +120,4 @@ def test_template_ends_with_its_owner() -> None:
         assert owner.stdout is not None
         template = psutil.Process(int(owner.stdout.readline()))
         owner.kill()
-    psutil.wait_procs([template], timeout=10)
-    assert not template.is_running()
+    assert are_gone([template])
