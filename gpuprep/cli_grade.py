@@ -4,19 +4,47 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
 from gpuprep import cli_dev
 
 if TYPE_CHECKING:
+    from gpuprep.classroom.grade import Graded, Standing
     from gpuprep.classroom.submissions import Found
 
 INTERRUPTED = 130
 """What shells report for a process that Ctrl-C ended."""
+
+# One submission.
+_Single = Annotated[
+    bool, typer.Option("--single", help="SUBMISSIONS is one submission: a folder, an archive or a file.")
+]
+_Name = Annotated[
+    str | None, typer.Option(metavar="NAME", help="With --single: whose it is; as its folder if left out.")
+]
+_Submitted = Annotated[
+    str | None, typer.Option(metavar="TIME", help="With --single: when it was handed in, 2026-03-01T23:59+01:00.")
+]
+# A cluster.
+_Executor = Annotated[
+    Literal["local", "ray", "slurm"], typer.Option(help="Which machines grade: this one, or those of a cluster.")
+]
+_RayAddress = Annotated[
+    str | None,
+    typer.Option(metavar="ADDR", help="A Ray that runs: `auto` or host:port; $RAY_ADDRESS, or a new one here."),
+]
+_Accelerator = Annotated[
+    str | None, typer.Option(metavar="TYPE", help="With Ray: the type of GPU to grade on, like H100.")
+]
+_Slurm = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="With Slurm: an option of sbatch, like partition=gpu. Repeat it."),
+]
 
 
 def grade(
@@ -35,15 +63,9 @@ def grade(
         str | None,
         typer.Option(metavar="DIR", help="Complete on this machine's GPU what was graded into DIR without one."),
     ] = None,
-    single: Annotated[
-        bool, typer.Option("--single", help="SUBMISSIONS is one submission: a folder, an archive or a file.")
-    ] = False,
-    name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="With --single: whose it is; as its folder if left out.")
-    ] = None,
-    submitted: Annotated[
-        str | None, typer.Option(metavar="TIME", help="With --single: when it was handed in, 2026-03-01T23:59+01:00.")
-    ] = None,
+    single: _Single = False,
+    name: _Name = None,
+    submitted: _Submitted = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Files at a time; one a core if left out. One at a time is timed."),
@@ -56,32 +78,19 @@ def grade(
     device: Annotated[
         Literal["auto", "cpu", "cuda"], typer.Option(help="Where to run; `auto` uses a GPU where there is one.")
     ] = "auto",
-    executor: Annotated[
-        Literal["local", "ray", "slurm"], typer.Option(help="Which machines grade: this one, or those of a cluster.")
-    ] = "local",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(metavar="ADDR", help="A Ray that runs: `auto` or host:port; $RAY_ADDRESS, or a new one here."),
-    ] = None,
-    accelerator: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="With Ray: the type of GPU to grade on, like H100.")
-    ] = None,
-    slurm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="With Slurm: an option of sbatch, like partition=gpu. Repeat it."),
-    ] = None,
+    executor: _Executor = "local",
+    ray_address: _RayAddress = None,
+    accelerator: _Accelerator = None,
+    slurm: _Slurm = None,
     folder: cli_dev.CurriculumFolder = None,
     as_json: cli_dev.AsJson = False,
 ) -> None:
     """Grade a class: a line a submission, and DIR/scores.csv. It can be stopped at any moment and resumed."""
     from gpuprep import curriculum
     from gpuprep.classroom.executors import Place
-    from gpuprep.classroom.grade import Settings, Standing, grade_class
+    from gpuprep.classroom.grade import Settings, grade_class
     from gpuprep.classroom.journal import FILE_NAME
     from gpuprep.classroom.upgrade import upgrade_class
-    from gpuprep.errors import GraderFaultError
-    from gpuprep.render import machine, terminal
-    from gpuprep.render.classroom import graded_document, graded_page, interrupted_page, row_page
 
     _refuse_mixed(
         upgrade,
@@ -99,6 +108,26 @@ def grade(
     settings = Settings(target, jobs, resume, device, require_sandbox, place.is_elsewhere)
     graders = place.executor(target, n_jobs=jobs, device="cuda" if upgrade else device)
     found = curriculum.load(Path(folder).expanduser() if folder else None)
+    if upgrade is not None:
+        work = partial(upgrade_class, target, found, settings, executor=graders)
+    else:
+        source = _source(submissions or "", name, submitted, is_single=single)
+        work = partial(grade_class, source, Path(assignment or "").expanduser(), found, settings, executor=graders)
+    _show(work, resumable=None if upgrade or resume else target / FILE_NAME, as_json=as_json)
+
+
+def _show(work: Callable[..., Graded], *, resumable: Path | None, as_json: bool) -> NoReturn:
+    """Grade, show it while it goes on and when it is done, and exit.
+
+    Args:
+        work: what grades.
+        resumable: the journal that makes `--resume` worth a try after Ctrl-C, once it is there.
+        as_json: one document at the end instead.
+    """
+    from gpuprep.errors import GraderFaultError
+    from gpuprep.render import machine, terminal
+    from gpuprep.render.classroom import graded_document, graded_page, interrupted_page, row_page
+
     try:
         with terminal.bar("grade") as update:
 
@@ -106,20 +135,9 @@ def grade(
                 page = row_page(standing.row) if standing.row and not as_json else None
                 update(standing.n_done, standing.n_files, page)
 
-            if upgrade is not None:
-                graded = upgrade_class(Path(upgrade).expanduser(), found, settings, on_standing=tell, executor=graders)
-            else:
-                graded = grade_class(
-                    _source(submissions or "", name, submitted, is_single=single),
-                    Path(assignment or "").expanduser(),
-                    found,
-                    settings,
-                    on_standing=tell,
-                    executor=graders,
-                )
+            graded = work(on_standing=tell)
     except KeyboardInterrupt:
-        can_resume = upgrade is None and not resume and (target / FILE_NAME).is_file()
-        again = [*sys.argv[1:], "--resume"] if can_resume else sys.argv[1:]
+        again = [*sys.argv[1:], "--resume"] if resumable and resumable.is_file() else sys.argv[1:]
         terminal.show(interrupted_page(f"gpuprep {shlex.join(again)}"), stderr=True)
         raise typer.Exit(INTERRUPTED) from None
     code = GraderFaultError.exit_code if graded.n_faults else 0

@@ -293,9 +293,9 @@ def _finish(parent: int, work: Callable[[], None]) -> NoReturn:
     """Do a process's work, and then end it; where its parent was killed, with what that would have cleared away."""
     code = 0
     try:
-        work()
-    except SystemExit:
-        pass
+        # That is how a SIGTERM ends it.
+        with contextlib.suppress(SystemExit):
+            work()
     except BaseException:  # noqa: BLE001  whoever waits for it reads the last line
         traceback.print_exc()
         code = 1

@@ -17,7 +17,7 @@ from gpuprep.classroom.scoring import MISSING, ExerciseScore, Fate, points
 from gpuprep.exercise import Exercise
 from gpuprep.model import Tier
 from gpuprep.render.classroom import outcome_mark
-from gpuprep.render.findings import CUT, MAX_TEXT, Finding, findings, plain
+from gpuprep.render.findings import MAX_TEXT, Finding, findings, plain
 from gpuprep.render.html_page import Child, el, notes, page, scrolls, with_code
 from gpuprep.render.layout import counted
 from gpuprep.render.marks import Mark
@@ -138,15 +138,13 @@ def _summary(student: Student, found: tuple[Finding, ...]) -> Element:
 def _article(assigned: Assigned, score: ExerciseScore, found: list[Finding]) -> Element:
     exercise = assigned.exercise
     printed = next((finding.printed for finding in found if finding.printed.strip()), "")
-    is_cut = printed.startswith(CUT) and len(printed) > MAX_TEXT // 2
-    remark = el("p", f"Cut here: only the last {MAX_TEXT} characters are shown.", kind="quiet") if is_cut else None
     return el(
         "article",
         el("h3", f"{exercise.id} {exercise.title} ", el("small", f"points: {_of(score)}")),
         el("p", *with_code(exercise.summary), kind="quiet"),
         *_tiers(found),
         _next(exercise, score),
-        el("details", el("summary", "What your code printed"), remark, el("pre", printed)) if printed else None,
+        el("details", el("summary", "What your code printed"), el("pre", printed)) if printed else None,
         id=exercise.id,
     )
 

@@ -27,8 +27,8 @@ MAX_TEXT = 4000
 """Characters of a finding's text, and of what was printed: more than anybody reads in a gradebook."""
 HIDDEN = "This happened in a case that stays hidden: its sizes and values are not shown."
 
-CUT = "… "
-"""What a text begins with of which only the end is shown."""
+CUT = "… only the end is shown:\n"
+"""What a text begins with that was longer."""
 
 # They turn the text around them, so that it reads as something else.
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -124,8 +124,8 @@ def _of_exercise(score: ExerciseScore, assigned: Assigned) -> Iterator[Finding]:
 
 
 def _end_of(printed: str) -> str:
-    """The last of it, and a mark where there was more."""
-    return plain(printed) if len(printed) <= MAX_TEXT else f"{CUT}{plain(printed[-MAX_TEXT:])}"
+    """The last of it, and said so where there was more."""
+    return plain(printed) if len(printed) <= MAX_TEXT else f"{CUT}{plain(printed[len(CUT) - MAX_TEXT :])}"
 
 
 def _ended(score: ExerciseScore) -> Tier | None:
