@@ -375,22 +375,28 @@ def test_killed_client_leaves_nothing(tmp_path: Path, number: signal.Signals) ->
 
 
 def soak(graded: Graded, warm: WarmPool, body: str, n_checks: int) -> tuple[list[int], list[int]]:
-    """Descriptors, threads and descendants of this process, and the template's memory, after 3 and after all checks."""
+    """What all but the first 3 checks left: descriptors and threads of this process, descriptors of the template, and
+    processes; and the template's memory, before them and after."""
 
-    def count() -> tuple[list[int], int]:
+    def count() -> list[int]:
         this, template = psutil.Process(), psutil.Process(warm.pids()["interpreted"])
-        counts = [this.num_fds(), this.num_threads(), len(descendants()), template.num_fds()]
-        return counts, template.memory_info().rss
+        return [this.num_fds(), this.num_threads(), template.num_fds()]
+
+    def rss() -> int:
+        return psutil.Process(warm.pids()["interpreted"]).memory_info().rss
+
+    def left() -> list[int]:
+        more = [max(now - then, 0) for now, then in zip(count(), before, strict=True)]
+        return [*more, len(descendants() - known)]
 
     for _ in range(3):
         graded(body, warm)
-    before, rss_before = count()
+    before, known, rss_before = count(), descendants(), rss()
     for _ in range(n_checks):
         assert graded(body, warm).outcome is Outcome.PROVISIONAL
     # A guardian says that all is clean before it exits itself; what has leaked stays.
-    soon(lambda: count()[0] == before)
-    after, rss_after = count()
-    return [now - then for now, then in zip(after, before, strict=True)], [rss_before, rss_after]
+    soon(lambda: not any(left()))
+    return left(), [rss_before, rss()]
 
 
 def test_some_checks_leave_nothing(curriculum: Curriculum, graded: Graded, warm_pool: WarmPool) -> None:
