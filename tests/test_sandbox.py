@@ -9,7 +9,6 @@ import sys
 import tempfile
 import textwrap
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -36,8 +35,9 @@ HERE = [level for level in STRONGEST_FIRST if not offered()[level]]
 MISSING = {level: why for level, why in offered().items() if why}
 EXPLOITS = exploits(curricula.load(CHECKOUT))
 IN_EVERY_RUN = (
-    "reads_the_reference reads_another_memory writes_the_grader connects_to_an_abstract_service kills_another "
-    "multiplies uses_up_watches starts_from_a_descriptor asks_for_kernel_machinery makes_it_hard_to_clear_away"
+    "reads_the_reference reads_another_memory writes_the_grader connects_to_an_abstract_service writes_to_the_log "
+    "kills_another multiplies uses_up_watches starts_from_a_descriptor asks_for_kernel_machinery "
+    "makes_it_hard_to_clear_away"
 ).split()
 """One of a kind; the others take minutes."""
 
@@ -331,26 +331,83 @@ def test_hidden_folder_can_not_be_read(tmp_path: Path, level: Level) -> None:
         (tree / name).parent.mkdir(parents=True)
         (tree / name).write_text("text")
     confinement = Confinement(level, hidden=(str(tree / "reference"),), uid=rights.own_user())
-    script = f"""
-        import os, sys
-        sys.path += [{str(CHECKOUT)!r}, {str(tree)!r}]
-        from gpuprep.confinement import lockdown
-        from gpuprep.confinement.permits import Confinement
-        from gpuprep.confinement.processes import start
-        confinement = Confinement.from_dict({json.loads(json.dumps(asdict(confinement)))!r})
-        def work():
-            lockdown.confine(confinement, folder)
-            assert open({str(tree / "code" / "module.py")!r}).read() == "text"
-            try:
-                open({str(tree / "reference" / "ex_01.py")!r})
-            except OSError:
-                os._exit(0)
-        with lockdown.private_folder(confinement) as folder:
-            started = start(confinement, None, work)
-            os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
-        sys.exit(started.exit_code())
+    in_confinement(
+        confinement,
+        f"""
+        assert open({str(tree / "code" / "module.py")!r}).read() == "text"
+        assert refuses(lambda: open({str(tree / "reference" / "ex_01.py")!r}))
+        """,
+        tree,
+    )
+
+
+@at_each_level
+def test_sockets_where_there_is_a_card(level: Level) -> None:
+    """CUDA opens a socket that waits for others, and doesn't start without one; nobody can be reached by it."""
+    in_confinement(
+        Confinement(level, device="cuda", uid=rights.own_user()),
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
+            end.bind("\\0gpuprep-test-" + str(os.getpid()))
+            end.listen()
+            assert refuses(lambda: end.connect("\\0gpuprep-nobody"))
+        for family, kind in ((socket.AF_UNIX, socket.SOCK_STREAM), (socket.AF_UNIX, socket.SOCK_DGRAM),
+                             (socket.AF_INET, socket.SOCK_STREAM), (socket.AF_INET, socket.SOCK_SEQPACKET)):
+            assert refuses(lambda: socket.socket(family, kind)), (family, kind)
+        """,
+    )
+
+
+@at_each_level
+def test_pairs_of_sockets(level: Level) -> None:
+    """What only its two ends can use is allowed; a datagram's socket is not, which can send to any address."""
+    in_confinement(
+        Confinement(level, uid=rights.own_user()),
+        """
+        for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
+            one, other = socket.socketpair(socket.AF_UNIX, kind)
+            one.send(b"x")
+            assert other.recv(1) == b"x"
+        assert refuses(lambda: socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+        assert refuses(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        """,
+    )
+
+
+def in_confinement(confinement: Confinement, body: str, *path: Path) -> None:
+    """Run statements in a process that is confined, without a worker around them; `refuses` tells what fails.
+
+    Args:
+        confinement: of the process.
+        body: statements.
+        path: folders that Python looks for modules in, besides its own.
     """
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", textwrap.dedent(script)], capture_output=True, check=False)
+    script = f"""
+import json, os, socket, sys
+sys.path += {[str(CHECKOUT), *map(str, path)]!r}
+from gpuprep.confinement import lockdown
+from gpuprep.confinement.permits import Confinement
+from gpuprep.confinement.processes import start
+
+def refuses(act):
+    try:
+        act()
+    except (PermissionError, FileNotFoundError):
+        return True
+    return False
+
+def work():
+    lockdown.confine(confinement, folder)
+{textwrap.indent(textwrap.dedent(body), "    ")}
+    os._exit(0)
+
+confinement = Confinement.from_dict(json.loads({json.dumps(confinement.as_dict())!r}))
+with lockdown.private_folder(confinement) as folder:
+    started = start(confinement, None, work)
+    os.waitid(os.P_PID, started.pid, os.WEXITED | os.WNOWAIT)
+    sys.exit(started.exit_code())
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
 
 

@@ -146,6 +146,7 @@ def world() -> Iterator[World]:
             "port": servers["server"].getsockname()[1],
             "datagram_port": servers["datagram server"].getsockname()[1],
             "service": str(folder / "service"),
+            "log": str(folder / "log"),
             "abstract": folder.name,
         }
         made = World(folder, victim, servers, targets, [mark])
@@ -158,6 +159,7 @@ def _servers(stack: contextlib.ExitStack, folder: Path) -> dict[str, socket.sock
         "server": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
         "datagram server": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
         "service": (socket.AF_UNIX, socket.SOCK_STREAM, str(folder / "service")),
+        "log": (socket.AF_UNIX, socket.SOCK_DGRAM, str(folder / "log")),
         "abstract service": (socket.AF_UNIX, socket.SOCK_STREAM, f"\0{folder.name}"),
     }
     servers = {}

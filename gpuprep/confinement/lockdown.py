@@ -85,7 +85,7 @@ def confine(confinement: Confinement, folder: str) -> None:
             sees_others_files=not is_full,
             signals_reach_others=not is_full and not landlock.scopes_signals(),
             families=seccomp.internet() if confinement.has_loopback else (),
-            can_share_memory=confinement.device == "cuda",
+            has_card=confinement.device == "cuda",
         )
     )
 

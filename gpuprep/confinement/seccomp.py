@@ -35,6 +35,8 @@ _SHARED_ANONYMOUS = 0x21
 _MFD_NOEXEC_SEAL = 8
 _TERMINAL_INPUT = (0x5412, 0x541C)
 """ioctl: TIOCSTI and TIOCLINUX, which type into a terminal."""
+_KIND_OF_SOCKET = 0xF
+"""Of `socket`'s second argument; the rest are flags."""
 _FILE_SIGNALS = (8, 10, 15)
 """fcntl: F_SETOWN, F_SETSIG and F_SETOWN_EX, which have signals sent to others."""
 
@@ -77,8 +79,9 @@ class Rules:
     """Nothing else keeps signals from the user's other processes."""
     families: tuple[int, ...] = ()
     """Of sockets that may be opened."""
-    can_share_memory: bool = False
-    """Anonymous shared memory, which no limit on a process's own memory counts."""
+    has_card: bool = False
+    """It may have anonymous shared memory, which no limit on a process's own memory counts, and a socket that waits for
+    others: CUDA starts with neither refused."""
 
 
 def apply(rules: Rules) -> None:
@@ -116,8 +119,15 @@ def _program(rules: Rules) -> list[Instruction]:
     # Whoever has only clone3 falls back to clone, whose flags can be read from here.
     add(["clone3"], [_answer(_ERROR | errno.ENOSYS)])
     add(["clone"], [_load(0), (_ANY_BIT, 0, 1, _NEW_NAMESPACES), refuse, _answer(_ALLOW)])
-    add(["socket"], _only(0, rules.families))
-    add(["socketpair"], _only(0, (socket.AF_UNIX,)))
+    if rules.has_card and not rules.families:
+        # CUDA opens one to be found by other processes, and doesn't start without. It can reach nobody by it: packets
+        # go nowhere before `connect`.
+        add(["socket"], [*_must_be(0, socket.AF_UNIX), *_packets()])
+        add(["connect"], [refuse])
+    else:
+        add(["socket"], _only(0, rules.families))
+    # Not of datagrams: each of those can be sent to an address.
+    add(["socketpair"], [*_must_be(0, socket.AF_UNIX), *_packets(socket.SOCK_STREAM)])
     add(["ioctl"], _none_of(1, _TERMINAL_INPUT))
     add(["prctl"], _none_of(0, (_SET_DUMPABLE,)))
     # A file must not grow faster than its guardian looks; without it, the C library writes zeros.
@@ -125,7 +135,7 @@ def _program(rules: Rules) -> list[Instruction]:
     add(_OWN_ONLY, _only(0, (0,)))
     if _can_forbid_execution():
         add(["memfd_create"], [_load(1), (_ANY_BIT, 1, 0, _MFD_NOEXEC_SEAL), refuse, _answer(_ALLOW)])
-    if not rules.can_share_memory:
+    if not rules.has_card:
         shared = (_EQUAL, 0, 1, _SHARED_ANONYMOUS)
         add(["mmap"], [_load(3), (_AND, 0, 0, _SHARED_ANONYMOUS), shared, refuse, _answer(_ALLOW)])
     if rules.sees_others_files:
@@ -151,6 +161,18 @@ def _load(place: int) -> Instruction:
 def _only(place: int, values: Sequence[int]) -> list[Instruction]:
     tests = [(_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
     return [_load(place), *tests, _answer(_ERROR | errno.EPERM), _answer(_ALLOW)]
+
+
+def _must_be(place: int, value: int) -> list[Instruction]:
+    """Refuse any other value; with this one, go on to what follows."""
+    return [_load(place), (_EQUAL, 1, 0, value), _answer(_ERROR | errno.EPERM)]
+
+
+def _packets(*others: int) -> list[Instruction]:
+    """Only sockets of packets in a row, and others of the kinds that are named."""
+    kinds = (socket.SOCK_SEQPACKET, *others)
+    program = _only(1, kinds)
+    return [program[0], (_AND, 0, 0, _KIND_OF_SOCKET), *program[1:]]
 
 
 def _none_of(place: int, values: Sequence[int]) -> list[Instruction]:
