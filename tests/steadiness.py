@@ -1,6 +1,6 @@
 """How steady the speed tier is on this card: references again and again, and solutions that are just too slow.
 
-    python tests/steadiness.py [--checks 20] [--only-references] [ex_01 …]
+    python tests/steadiness.py [--checks 20] [--references 20] [--only-references] [ex_01 …]
 
 Every check of a reference is a process of its own. A slowed solution is the reference and then a kernel that waits, so
 that the two together take what the exercise's pass target allows, divided by 0.97 or 1.03: the first must never pass,
@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exercises", nargs="*", default=CHECKED)
     parser.add_argument("--checks", type=int, default=20)
+    parser.add_argument("--references", type=int, help="checks of a reference, where not as many")
     parser.add_argument("--only-references", action="store_true", help="leave out the slowed solutions")
     wanted = parser.parse_args()
     curriculum = curricula.load()
@@ -93,7 +94,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     with WarmPool() as pool, tempfile.TemporaryDirectory() as folder:
         for exercise in (curriculum.exercise(name) for name in wanted.exercises):
-            plain = checked_anew(exercise, wanted.checks)
+            plain = checked_anew(exercise, wanted.references or wanted.checks)
             _show(exercise, "reference, a fresh process each", plain)
             for share in () if wanted.only_references else SHARES_OF_TARGET:
                 path = Path(folder) / f"{exercise.slug}.py"

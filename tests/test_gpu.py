@@ -29,7 +29,7 @@ FLOORS = {
     ("ex_18", "", "share_of_matmul"): 0.50,
     ("ex_20", "rms_norm", "share_of_copy"): 0.92,
     ("ex_20", "rms_norm", "times_compiled"): 1.0,
-    ("ex_21", "", "share_of_matmul"): 0.90,
+    ("ex_21", "", "share_of_matmul"): 0.88,
     ("ex_21", "", "times_unfused"): 1.0,
     ("ex_23", "full", "times_sdpa"): 0.75,
     ("ex_23", "causal", "times_sdpa"): 0.70,

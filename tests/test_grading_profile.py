@@ -398,10 +398,13 @@ def test_gaps_and_copies_on_the_card_are_answered() -> None:
         ({"memory_share": 92.0, "compute_share": 10.0}, "fewer bytes"),
         ({"memory_share": 20.0, "compute_share": 30.0}, "under way"),
         ({"memory_share": 20.0, "compute_share": 90.0}, ""),
+        ({"load_conflicts": 1_190_665.0, "shared_loads": 8_381_440.0}, ""),
+        ({"load_conflicts": 8_381_440.0, "shared_loads": 8_381_440.0}, "Pad the rows"),
     ],
 )
 def test_counters_say_what_sets_the_pace(figures: dict[str, float], word: str) -> None:
-    """Memory, or neither; a kernel that is busy computing is left alone."""
+    """Memory, or neither, or banks that lanes meet in. One that is busy computing is left alone, and so is one with
+    the conflicts that every kernel has."""
     told = [figure.advice for figure in counter_figures(Counters("k", figures)) if figure.advice]
     assert (word in told[0]) if word else not told
 

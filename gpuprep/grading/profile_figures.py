@@ -20,6 +20,9 @@ WASTED_SECTORS = 0.9
 """Share of the moved bytes in sectors that is used, below which something is to be done."""
 IDLE_BETWEEN = 0.9
 COPIES_MATTER = 0.02
+CONFLICTS_MATTER = 0.5
+"""Of a shared access. A tile whose columns meet in banks has one for each access and more; the card's counter also has
+those that come of two warps' traffic at a time, a few for each hundred accesses, whatever the tile's layout."""
 NEAR_PEAK, FAR_FROM_PEAK = 80.0, 60.0
 """Percent of a peak, as Nsight Compute says it."""
 
@@ -93,8 +96,8 @@ def counter_figures(counters: Counters) -> list[Figure]:
         )
     elif memory is not None and memory >= NEAR_PEAK:
         advice["memory_share"] = "Device memory is as busy as it gets: only moving fewer bytes makes this faster."
-    for name in ("load_conflicts", "store_conflicts"):
-        if figures.get(name):
+    for name, accesses in (("load_conflicts", "shared_loads"), ("store_conflicts", "shared_stores")):
+        if figures.get(name, 0.0) > CONFLICTS_MATTER * figures.get(accesses, 0.0):
             advice[name] = _CONFLICTS
     return [Figure(name, value, advice.get(name, "")) for name, value in figures.items()]
 

@@ -221,13 +221,17 @@ _WORDS = {
     "active_warps_share": ("active warps", "{:.0f}% of what SMs can hold"),
     "load_requests": ("load requests", "{}"),
     "load_sectors": ("load sectors", "{}"),
+    "shared_loads": ("shared loads", "{} by a warp each"),
+    "shared_stores": ("shared stores", "{} by a warp each"),
     "load_conflicts": ("load conflicts", "{}"),
     "store_conflicts": ("store conflicts", "{}"),
 }
 """By figure: what it is called, and its value in words."""
 
 
-_NONE = ("spill_bytes", "stack_bytes", "shared_bytes", "bank_conflicts", "load_conflicts", "store_conflicts")
+_NONE = (
+    "spill_bytes stack_bytes shared_bytes bank_conflicts shared_loads shared_stores load_conflicts store_conflicts"
+).split()
 
 
 def _joined(words: Sequence[str]) -> str:
