@@ -6,9 +6,9 @@
 # are strangers.
 
 import mmap
-import os
 import subprocess
 import sys
+import tempfile
 import time
 
 import torch
@@ -88,10 +88,11 @@ def _patch(flags):
 
 
 if torch.cuda.is_available():
-    _descriptor = os.memfd_create("flags")
-    os.ftruncate(_descriptor, 4096)
-    _flags = mmap.mmap(_descriptor, 4096)
-    _start_hogs(_descriptor, _flags)
+    # A file and not shared memory: a sandbox has no memory that programs can be started from.
+    _file = tempfile.TemporaryFile()
+    _file.truncate(4096)
+    _flags = mmap.mmap(_file.fileno(), 4096)
+    _start_hogs(_file.fileno(), _flags)
     _patch(_flags)
 
 
