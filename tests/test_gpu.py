@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import random
 from pathlib import Path
 
 import pytest
+import torch
 
 from gpuprep import curriculum as curricula
 from gpuprep.curriculum import Curriculum
 from gpuprep.exercise import QUALITIES, Exercise
+from gpuprep.grading.loading import load_grader
 from gpuprep.grading.session import check
 from gpuprep.model import Outcome, Report, Timing
 
@@ -58,6 +61,10 @@ def test_reference_reaches_gold_on_this_card(
     curriculum: Curriculum, exercise: Exercise, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every reference passes all tiers and is gold."""
+    cases = load_grader(CURRICULUM, exercise).cases(random.Random(0))
+    n_needed = max((case["world"] for case in cases if "cuda" in case.devices and "world" in case.params), default=1)
+    if n_needed > torch.cuda.device_count():
+        pytest.skip(f"{exercise.id} wants {n_needed} GPUs")
     report = check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda")
     assert report.outcome is Outcome.PASSED, report.message or report.first_failure
     with capsys.disabled():
@@ -82,8 +89,6 @@ def test_floors_are_of_figures_that_are_measured() -> None:
 
 def test_a_card_check_leaves_no_device_memory_behind(curriculum: Curriculum) -> None:
     """What was shared with the worker is given back when the check ends."""
-    import torch
-
     exercise = curriculum.exercise("ex_01")
     for _ in range(2):
         check(exercise, curriculum, curriculum.reference_path(exercise), device="cuda")

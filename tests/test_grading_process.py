@@ -62,6 +62,22 @@ def test_ready_worker_names_its_versions(shared_worker: WorkerProcess) -> None:
     assert shared_worker.why_not == ""
 
 
+def test_worker_says_nothing_of_its_own_settings(learner: Callable[[str], Path]) -> None:
+    """Memory is poisoned by a mode of torch that warns of operations; a learner's own warnings are shown."""
+    path = learner("""
+        import warnings
+        import torch
+        torch.zeros(4).put_(torch.tensor([0]), torch.ones(1))
+        warnings.warn("mine")
+        def f(): ...
+    """)
+    with WorkerProcess("cpu") as worker:
+        worker.wait_until_ready()
+        assert asked_to_load(worker, path)["status"] == "loaded"
+        assert soon(lambda: "mine" in worker.output())
+        assert "determinis" not in worker.output()
+
+
 def test_environment_is_an_allow_list(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only what is named passes; tokens, PYTHON* and LD_PRELOAD don't."""
     for name in ("SECRET_TOKEN", "PYTHONPATH", "PYTHONSTARTUP", "LD_PRELOAD", "TRITON_INTERPRET", "GITHUB_TOKEN"):

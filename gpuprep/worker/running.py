@@ -9,6 +9,7 @@ import inspect
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -62,6 +63,8 @@ class Runner:
         # (Not by `use_deterministic_algorithms`, which imports all of inductor: more than a second.)
         torch.set_deterministic_debug_mode("warn")
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+        # What torch says of that mode, and of its own thread for backward, would read like the learner's output.
+        warnings.filterwarnings("ignore", message=r".*(determinis|no current CUDA context)")
         if device == "cpu" and is_counting:
             # The interpreter computes in NumPy, whose warnings about overflow would read like the learner's output.
             np.seterr(all="ignore")
