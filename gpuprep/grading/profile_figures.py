@@ -22,7 +22,7 @@ IDLE_BETWEEN = 0.9
 COPIES_MATTER = 0.02
 CONFLICTS_MATTER = 0.5
 """Of a shared access. A tile whose columns meet in banks has one for each access and more; the card's counter also has
-those that come of two warps' traffic at a time, a few for each hundred accesses, whatever the tile's layout."""
+those of two warps at a time, one for each seven accesses of a transpose on an H200, whatever the layout of its tile."""
 NEAR_PEAK, FAR_FROM_PEAK = 80.0, 60.0
 """Percent of a peak, as Nsight Compute says it."""
 
