@@ -331,7 +331,7 @@ def test_hidden_folder_can_not_be_read(tmp_path: Path, level: Level) -> None:
         (tree / name).parent.mkdir(parents=True)
         (tree / name).write_text("text")
     confinement = Confinement(level, hidden=(str(tree / "reference"),), uid=rights.own_user())
-    in_confinement(
+    problem = problem_in(
         confinement,
         f"""
         assert open({str(tree / "code" / "module.py")!r}).read() == "text"
@@ -339,12 +339,13 @@ def test_hidden_folder_can_not_be_read(tmp_path: Path, level: Level) -> None:
         """,
         tree,
     )
+    assert not problem
 
 
 @at_each_level
 def test_sockets_where_there_is_a_card(level: Level) -> None:
     """CUDA opens a socket that waits for others, and doesn't start without one; nobody can be reached by it."""
-    in_confinement(
+    problem = problem_in(
         Confinement(level, device="cuda", uid=rights.own_user()),
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as end:
@@ -356,12 +357,13 @@ def test_sockets_where_there_is_a_card(level: Level) -> None:
             assert refuses(lambda: socket.socket(family, kind)), (family, kind)
         """,
     )
+    assert not problem
 
 
 @at_each_level
 def test_pairs_of_sockets(level: Level) -> None:
     """What only its two ends can use is allowed; a datagram's socket is not, which can send to any address."""
-    in_confinement(
+    problem = problem_in(
         Confinement(level, uid=rights.own_user()),
         """
         for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET):
@@ -372,15 +374,19 @@ def test_pairs_of_sockets(level: Level) -> None:
         assert refuses(lambda: socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         """,
     )
+    assert not problem
 
 
-def in_confinement(confinement: Confinement, body: str, *path: Path) -> None:
+def problem_in(confinement: Confinement, body: str, *path: Path) -> str:
     """Run statements in a process that is confined, without a worker around them; `refuses` tells what fails.
 
     Args:
         confinement: of the process.
         body: statements.
         path: folders that Python looks for modules in, besides its own.
+
+    Returns:
+        What went wrong; empty if nothing did.
     """
     script = f"""
 import json, os, socket, sys
@@ -408,7 +414,7 @@ with lockdown.private_folder(confinement) as folder:
     sys.exit(started.exit_code())
 """
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
+    return done.stderr.decode() or (f"exit code {done.returncode}" if done.returncode else "")
 
 
 def test_confinement_survives_its_way_to_a_template() -> None:

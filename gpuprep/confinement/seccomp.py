@@ -35,6 +35,7 @@ _SHARED_ANONYMOUS = 0x21
 _MFD_NOEXEC_SEAL = 8
 _TERMINAL_INPUT = (0x5412, 0x541C)
 """ioctl: TIOCSTI and TIOCLINUX, which type into a terminal."""
+_ALL_BITS = 0xFFFFFFFF
 _KIND_OF_SOCKET = 0xF
 """Of `socket`'s second argument; the rest are flags."""
 _FILE_SIGNALS = (8, 10, 15)
@@ -122,12 +123,13 @@ def _program(rules: Rules) -> list[Instruction]:
     if rules.has_card and not rules.families:
         # CUDA opens one to be found by other processes, and doesn't start without. It can reach nobody by it: packets
         # go nowhere before `connect`.
-        add(["socket"], [*_must_be(0, socket.AF_UNIX), *_packets()])
+        add(["socket"], [*_must_be(0, socket.AF_UNIX), *_only(1, (socket.SOCK_SEQPACKET,), _KIND_OF_SOCKET)])
         add(["connect"], [refuse])
     else:
         add(["socket"], _only(0, rules.families))
     # Not of datagrams: each of those can be sent to an address.
-    add(["socketpair"], [*_must_be(0, socket.AF_UNIX), *_packets(socket.SOCK_STREAM)])
+    kinds = (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)
+    add(["socketpair"], [*_must_be(0, socket.AF_UNIX), *_only(1, kinds, _KIND_OF_SOCKET)])
     add(["ioctl"], _none_of(1, _TERMINAL_INPUT))
     add(["prctl"], _none_of(0, (_SET_DUMPABLE,)))
     # A file must not grow faster than its guardian looks; without it, the C library writes zeros.
@@ -158,21 +160,14 @@ def _load(place: int) -> Instruction:
     return (_LOAD, 0, 0, _AT_ARGUMENTS + 8 * place)
 
 
-def _only(place: int, values: Sequence[int]) -> list[Instruction]:
+def _only(place: int, values: Sequence[int], bits: int = _ALL_BITS) -> list[Instruction]:
     tests = [(_EQUAL, len(values) - index, 0, value) for index, value in enumerate(values)]
-    return [_load(place), *tests, _answer(_ERROR | errno.EPERM), _answer(_ALLOW)]
+    return [_load(place), (_AND, 0, 0, bits), *tests, _answer(_ERROR | errno.EPERM), _answer(_ALLOW)]
 
 
 def _must_be(place: int, value: int) -> list[Instruction]:
     """Refuse any other value; with this one, go on to what follows."""
     return [_load(place), (_EQUAL, 1, 0, value), _answer(_ERROR | errno.EPERM)]
-
-
-def _packets(*others: int) -> list[Instruction]:
-    """Only sockets of packets in a row, and others of the kinds that are named."""
-    kinds = (socket.SOCK_SEQPACKET, *others)
-    program = _only(1, kinds)
-    return [program[0], (_AND, 0, 0, _KIND_OF_SOCKET), *program[1:]]
 
 
 def _none_of(place: int, values: Sequence[int]) -> list[Instruction]:
