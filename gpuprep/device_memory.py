@@ -77,11 +77,13 @@ class DeviceBuffer:
         return torch.as_tensor(_Span(self._pointer.value, self.n_bytes), device="cuda")
 
     def tensor(self, place: Place) -> torch.Tensor:
-        """The tensor at a place of this buffer."""
+        """The tensor at a place of this buffer. Its storage is its own part of it, and begins with it."""
         import torch
 
         dtype = getattr(torch, place.dtype)
-        return self.bytes().view(dtype).as_strided(place.shape, place.strides, place.offset_bytes // dtype.itemsize)
+        n_bytes = _extent(place.shape, place.strides) * dtype.itemsize
+        span = _Span(self._pointer.value + place.offset_bytes, n_bytes)
+        return torch.as_tensor(span, device="cuda").view(dtype).as_strided(place.shape, place.strides)
 
     def close(self) -> None:
         """Give the memory back, or stop seeing it. Everything queued on it must have finished."""
@@ -107,15 +109,25 @@ def lay_out(tensors: Sequence[torch.Tensor], start: int = 0) -> tuple[list[Place
     places, end = [], start
     for tensor in tensors:
         places.append(Place(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), tuple(tensor.stride()), end))
-        end += _extent(tensor) * tensor.element_size()
+        end += _extent(tensor.shape, tensor.stride()) * tensor.element_size()
         end = math.ceil(end / ALIGNMENT) * ALIGNMENT
     return places, end
 
 
-def _extent(tensor: torch.Tensor) -> int:
-    if tensor.numel() == 0:
-        return 0
-    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+def bytes_on_card(address: int, n_bytes: int) -> bytes:
+    """A copy of device memory, by the driver alone.
+
+    Raises:
+        DeviceMemoryError: there is no such memory.
+    """
+    copy = ctypes.create_string_buffer(n_bytes)
+    _call("cuMemcpyDtoH_v2", copy, ctypes.c_uint64(address), ctypes.c_size_t(n_bytes))
+    return copy.raw
+
+
+def _extent(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """Elements from the first to the last of a tensor."""
+    return 0 if 0 in shape else 1 + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
 
 
 def _call(name: str, *arguments: Any) -> None:

@@ -226,6 +226,8 @@ class Timing:
     """What a reader of the figures should know: a power cap, an unaudited clock, a stranger's idle process."""
     roof: Roof | None = None
     """Where on a roofline it lies; None where no ceiling of one card bounds it, or none was measured."""
+    replayed_ms: float | None = None
+    """What its launches take in a process of the grader's, from their source; None where that was not asked for."""
 
     def __post_init__(self) -> None:
         if not 0 < self.low_ms <= self.median_ms <= self.high_ms:

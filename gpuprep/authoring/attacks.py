@@ -3,7 +3,8 @@
 A file there is a whole solution of its exercise that cheats. It begins with its declarations, one a line, and a few
 lines that say what it does:
 
-    # expect: WRONG_VALUES|CRASHED      the outcomes that count as caught; NO_VERDICT where the grader may be killed
+    # expect: WRONG_VALUES|CRASHED      the outcomes that count as caught; NO_VERDICT where the grader may be killed;
+                                        PROVISIONAL where what it cheats in must not be graded, and give nothing
     # layer: poison                     the defence that must do it, one of Layer
     # exercise: ex_02                   ex_01 where it is left out
     # needs: gpu                        it means nothing without a card; `expect` is then what a check on one must say
@@ -69,6 +70,7 @@ class Layer(StrEnum):
     TIMEOUT = "timeout"
     TRACE = "trace"
     AUDIT = "audit"
+    REPLAY = "replay"
 
 
 @dataclass(frozen=True)
@@ -137,11 +139,12 @@ class Tried:
     def fate(self) -> Fate:
         """What became of it."""
         is_open = bool(self.attack.why_open(self.level))
-        if self.outcome in (Outcome.PASSED, Outcome.PROVISIONAL):
+        is_caught = self.outcome in self.attack.caught_by(self.level)
+        if self.outcome in (Outcome.PASSED, Outcome.PROVISIONAL) and not (self.is_withheld and is_caught):
             return Fate.OPEN if is_open else Fate.PASSED
         if is_open:
             return Fate.CLOSED
-        return Fate.CAUGHT if self.outcome in self.attack.caught_by(self.level) else Fate.MISTAKEN
+        return Fate.CAUGHT if is_caught else Fate.MISTAKEN
 
     @property
     def succeeds(self) -> bool:
@@ -212,7 +215,7 @@ def try_attack(
 ) -> Tried:
     """Grade an attack, in a throw-away copy of the curriculum.
 
-    Attacks that the witness must stop are graded with it, all others without.
+    Attacks that the witness or a replay must stop are graded with both, all others without.
 
     Args:
         attack: what to grade.
@@ -228,7 +231,7 @@ def try_attack(
             report = _graded(attack, folder, device, pool, level)
         except GraderFaultError as fault:
             return Tried(attack, Outcome.GRADER_FAULT, fault.message, level)
-    return Tried(attack, report.outcome, _said(report), level, _is_withheld(report))
+    return Tried(attack, report.outcome, _said(report), level, _is_withheld(attack, report))
 
 
 def _graded(attack: Attack, folder: Path, device: str, pool: WarmPool | None, level: Level) -> Report:
@@ -244,7 +247,7 @@ def _graded(attack: Attack, folder: Path, device: str, pool: WarmPool | None, le
             device=device,
             timeout_s=attack.timeout_s,
             pool=pool,
-            witnessed=attack.layer is Layer.WITNESS,
+            witnessed=attack.layer in (Layer.WITNESS, Layer.REPLAY),
             sandbox=level,
         )
     assert report is not None  # noqa: S101  at least one check, or there was nothing to declare
@@ -295,14 +298,15 @@ def grade_apart(path: str, folder: str, device: str, level: str) -> None:
         device: as in `grading.session.check`.
         level: what to confine it by.
     """
-    report = _graded(read_attack(Path(path)), Path(folder), device, None, Level(level))
-    verdict = {"outcome": report.outcome, "message": _said(report), "is_withheld": _is_withheld(report)}
+    attack = read_attack(Path(path))
+    report = _graded(attack, Path(folder), device, None, Level(level))
+    verdict = {"outcome": report.outcome, "message": _said(report), "is_withheld": _is_withheld(attack, report)}
     (Path(folder) / "verdict.json").write_text(json.dumps(verdict), encoding="utf-8")
 
 
-def _is_withheld(report: Report) -> bool:
-    work = report.tier(Tier.WORK)
-    return report.outcome.is_pass and work is not None and work.outcome is Outcome.SKIPPED
+def _is_withheld(attack: Attack, report: Report) -> bool:
+    about = report.tier(Tier.SPEED if attack.layer is Layer.REPLAY else Tier.WORK)
+    return report.outcome.is_pass and about is not None and about.outcome is Outcome.SKIPPED
 
 
 def _said(report: Report) -> str:

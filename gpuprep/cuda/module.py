@@ -116,6 +116,21 @@ class Kernel:
         # A template's instance has its template's parameters.
         self._declared = module.declared.get(name.partition("<")[0].strip())
 
+    @property
+    def source(self) -> Source:
+        """What its module is made from."""
+        return self._module._source  # noqa: SLF001
+
+    @property
+    def declared(self) -> Sequence[Declared] | None:
+        """Its parameters, as the source declares them; None where they can't be read there."""
+        return self._declared
+
+    @property
+    def is_cooperative(self) -> bool:
+        """True where the whole grid may synchronise."""
+        return self._module._is_cooperative  # noqa: SLF001
+
     def compile(self) -> None:
         """Compile it for where it will run, so that mistakes show now."""
         if torch.cuda.is_available():

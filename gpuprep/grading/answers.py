@@ -110,7 +110,7 @@ _ORDER_FREE = (
 
 def _faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
     yield from finding_faults(asked, answer)
-    yield from _banned(asked, answer)
+    yield from banned_calls(asked, answer)
     if answer["status"] == "raised":
         yield raised(asked, answer)
     elif answer["status"] == "odd":
@@ -293,7 +293,8 @@ def _storage_bytes(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
 
 
-def _banned(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+def banned_calls(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
+    """Operations of host code that the exercise does not allow, a fault each."""
     has_kernels = asked.grader.uses_kernels(asked.case)
     for op in answer["host_ops"]:
         name = packet(op)

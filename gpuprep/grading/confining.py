@@ -113,6 +113,18 @@ class Cell:
         read = (runtime,) if runtime else ()
         return Bounds(Confinement(self.level, read=read, write=(folder,), hidden=self._hidden, uid=uid))
 
+    def for_replay(self, folder: str) -> Bounds | None:
+        """The worker that replays on the card: it sees nothing of the learner's either, and writes to one folder.
+
+        Args:
+            folder: where it keeps what it compiles.
+        """
+        if not self._is_confined:
+            return None
+        uid = rights.own_user()
+        _hand_over(Path(folder), uid)
+        return Bounds(Confinement(self.level, device="cuda", write=(folder,), hidden=self._hidden, uid=uid))
+
     @contextlib.contextmanager
     def for_group(self, device: str, folder: Path) -> Iterator[Bounds | None]:
         """The ranks of a group: all the same user, in one network that leads nowhere else.

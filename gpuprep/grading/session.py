@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gpuprep
 from gpuprep.confinement.permits import Level
@@ -39,6 +39,9 @@ from gpuprep.grading.witnessed import SEED_STEP
 from gpuprep.grading.witnessing import Witnessing
 from gpuprep.grading.work import budget_fault
 from gpuprep.model import Case, CaseResult, Evidence, Outcome, Report, Tier, Timing
+
+if TYPE_CHECKING:
+    from gpuprep.grading.replay import Replay
 
 N_PROBES = 40
 """Of the calm card: its clocks have come up by then."""
@@ -352,29 +355,35 @@ class _Session:
     def _grade_on_card(
         self, worker: WorkerProcess, identity: WorkerProcess, grader: Grader, cases: Sequence[Case]
     ) -> None:
-        from gpuprep.grading.ceilings import UnstableCardError
         from gpuprep.grading.machine import card_uuids
+        from gpuprep.grading.replay import Replay
+
+        timed = [case for case in cases if case.tier is Tier.SPEED]
+        with contextlib.ExitStack() as stack:
+            replay: Replay | None = None
+            if self.is_witnessed and any(map(grader.uses_kernels, timed)):
+                replay = stack.enter_context(Replay.started(self.cell, self.pool))
+            with lease.using(card_uuids(), self.on_event):
+                self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
+            if timed and not self._has_failed:
+                self._time(worker, identity, grader, timed, replay)
+
+    def _time(
+        self,
+        worker: WorkerProcess,
+        identity: WorkerProcess,
+        grader: Grader,
+        cases: Sequence[Case],
+        replay: Replay | None,
+    ) -> None:
+        from gpuprep.grading.ceilings import UnstableCardError
         from gpuprep.grading.speed import Bench
         from gpuprep.grading.speed_tier import measure_alone
 
-        with lease.using(card_uuids(), self.on_event):
-            self._grade_on(worker, grader, [c for c in cases if "cuda" in c.devices and c.tier is Tier.CORRECT])
-        if self._has_failed or not any(case.tier is Tier.SPEED for case in cases):
-            return
-        bench = Bench(
-            self.exercise,
-            grader,
-            self.path,
-            self.seed,
-            worker,
-            identity,
-            self.asking,
-            self.on_event,
-            calm_ms=self.calm_ms,
-            is_strict=self.is_witnessed,
-        )
+        shared = (self.exercise, grader, self.path, self.seed, worker, identity, self.asking, self.on_event)
+        bench = Bench(*shared, calm_ms=self.calm_ms, is_strict=self.is_witnessed)
         try:
-            measured = measure_alone(bench, cases, self.card)
+            measured = measure_alone(bench, cases, self.card, replay)
         except UnstableCardError as error:
             self.why_inconclusive = error.message
             return

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.device_memory import DeviceMemoryError
 from gpuprep.exercise import TIMES, Exercise, Target
 from gpuprep.grader import Draw, Grader
-from gpuprep.grading.answers import Asked, raised
+from gpuprep.grading.answers import Asked, banned_calls, raised
 from gpuprep.grading.asking import Asking
 from gpuprep.grading.audit import Audited, Auditor, buffered
 from gpuprep.grading.baselines import fastest_ms, key_of
@@ -73,7 +74,8 @@ class Bench:
     calm_ms: float = math.inf
     """What `machine.probe_ms` said before any code of the learner's ran on the card."""
     is_strict: bool = False
-    """Measure the ceilings anew: the cache lies where the learner's process can write."""
+    """Measure the ceilings anew: the cache lies where the learner's process can write. And have what was launched
+    written down, for a replay."""
 
 
 class SpeedTest:
@@ -97,24 +99,40 @@ class SpeedTest:
         self._audited: Audited | None = None
         self._notes: list[str] = []
         self._since_s = time.time()
+        self.told: dict[str, Any] | None = None
+        """What the learner's worker wrote down of a call, where kernels have to do the work; see `grading.replay`."""
+        self.replayed_ms: float | None = None
+        """What its launches take by themselves."""
 
     def claim(self) -> CaseResult | None:
         """Time, trace and audit the learner's function; what was wrong with it, if anything."""
-        with buffered([self._draw(number) for number in range(N_SETS)]) as (buffer, calls):
+        with self._sets() as sets:
             self._bench.on_event(f"timing: {self.asked.case.name}")
-            sets = {"handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
             began = time.monotonic()
             fault = self._time({"do": "time", "sets": sets}) or self._tuned_too_long(time.monotonic() - began)
             while fault is None and self._needs_more():
                 fault = self._time({"do": "again"})
-            return fault or self._trace() or self._audit()
+            return fault or self._trace() or self._audit() or self._tell()
+
+    def time_again(self) -> None:
+        """Time it once more, and keep the earlier of the two."""
+        first, self._samples = self._samples, []
+        with self._sets() as sets:
+            fault = self._time({"do": "time", "sets": sets})
+        if fault is not None or median_interval(first)[1] < self.claimed[1]:
+            self._samples = first
+
+    @property
+    def claimed(self) -> tuple[float, float, float]:
+        """(low, median, high) of the times by the worker's own clock."""
+        return median_interval(self._samples)
 
     def put_away(self) -> None:
         """Give back the card's memory that the claim took, for the next case to have."""
         import torch
 
         for worker in (self._bench.learner, self._bench.identity):
-            self._ask(worker, {"do": "put_away"})
+            self.ask(worker, {"do": "put_away"})
         torch.cuda.empty_cache()
 
     @property
@@ -128,11 +146,16 @@ class SpeedTest:
         """True where a figure compares with what a library takes."""
         return any(key_of(target) for target in self._targets)
 
-    def timing(self, ceilings: Ceilings) -> Timing:
-        """The figures. Whatever runs in the learner's name must have been stopped."""
-        claim_ms = median_interval(self._samples)[1]
+    def timing(self, ceilings: Ceilings, others: Collection[int] = ()) -> Timing:
+        """The figures. Whatever runs in the learner's name must have been stopped.
+
+        Args:
+            ceilings: what shares are of.
+            others: process ids, beside those of the bench, that worked for this check.
+        """
+        claim_ms = self.claimed[1]
         net_ms = self._audited.net_ms if self._audited else None
-        ours = frozenset({os.getpid(), self._bench.learner.pid, self._bench.identity.pid})
+        ours = frozenset({os.getpid(), self._bench.learner.pid, self._bench.identity.pid, *others})
         interval = self._graded_ms(TRUSTED_SHARE_OF_NET)
         return Timing(
             self.asked.case,
@@ -147,9 +170,15 @@ class SpeedTest:
             card=card_state(ours, self._since_s),
             notes=tuple(self._notes),
             roof=self._roof(ceilings),
+            replayed_ms=self.replayed_ms,
         )
 
-    def _ask(self, which: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, which: WorkerProcess, request: dict[str, Any]) -> dict[str, Any]:
+        """A worker's answer.
+
+        Raises:
+            StopGradingError: there is none.
+        """
         return self._bench.asking.ask(which, request, self._deadline, f"while {self.asked.case.name} was timed")
 
     def _needs_more(self) -> bool:
@@ -157,13 +186,20 @@ class SpeedTest:
             return True
         return self._bursts < MOST_BURSTS and not is_steady(self._samples)
 
-    def _draw(self, number: int) -> tuple[Any, ...]:
+    def draw(self, number: int) -> tuple[Any, ...]:
+        """A set of arguments, on the card."""
         seed = case_seed(self._bench.seed + 1 + number, self.asked.case)
         return self.asked.grader.inputs(self.asked.case, Draw(seed, "cuda"))
 
+    @contextlib.contextmanager
+    def _sets(self) -> Iterator[dict[str, Any]]:
+        """Sets of arguments in a buffer of ours, as a worker is told of them."""
+        with buffered([self.draw(number) for number in range(N_SETS)]) as (buffer, calls):
+            yield {"handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
+
     def _time(self, request: dict[str, Any]) -> CaseResult | None:
         # Where a matmul draws full power, learner and library rest between samples, so that both meet the same clocks.
-        answer = self._ask(self._bench.learner, {**request, "cap_s": BURST_CAP_S, "space_s": self._space_s})
+        answer = self.ask(self._bench.learner, {**request, "cap_s": BURST_CAP_S, "space_s": self._space_s})
         if answer["status"] == "raised":
             return raised(self.asked, answer)
         self._samples.extend(_times(answer["samples_ms"]))
@@ -187,7 +223,7 @@ class SpeedTest:
 
     def _library_ms(self, target: Target) -> tuple[float, str]:
         """What a target's baseline takes, timed like the learner's function, and what it is called."""
-        args = self._draw(0)
+        args = self.draw(0)
         baselines = self.asked.grader.baselines(self.asked.case)
         return fastest_ms(baselines, target, [args, args], cap_s=BURST_CAP_S, space_s=self._space_s)
 
@@ -195,11 +231,11 @@ class SpeedTest:
         from gpuprep.grading.kernels import LIBRARIES, judge_trace
 
         self._bench.on_event("tracing kernels")
-        answer = self._ask(self._bench.learner, {"do": "trace", "n_calls": TRACED_CALLS})
+        answer = self.ask(self._bench.learner, {"do": "trace", "n_calls": TRACED_CALLS})
         if answer["status"] == "raised":
             return raised(self.asked, answer)
         if answer["status"] == "untraced":
-            if self._ask(self._bench.identity, {"do": "can_trace"})["status"] == "traceable":
+            if self.ask(self._bench.identity, {"do": "can_trace"})["status"] == "traceable":
                 return self.asked.failed(
                     Outcome.INVALID,
                     f"kernels can be traced on this machine, but not in the process of this file ({answer['why']})",
@@ -208,14 +244,23 @@ class SpeedTest:
             return None
         # What is written in torch runs as torch's own kernels.
         banned = LIBRARIES if self.asked.grader.uses_kernels(self.asked.case) else frozenset()
-        fault = judge_trace(answer, median_interval(self._samples)[1], TRACED_CALLS, banned)
+        fault = judge_trace(answer, self.claimed[1], TRACED_CALLS, banned)
         return None if fault is None else self.asked.failed(fault.outcome, fault.message)
+
+    def _tell(self) -> CaseResult | None:
+        if not self._bench.is_strict or not self.asked.grader.uses_kernels(self.asked.case):
+            return None
+        answer = self.ask(self._bench.learner, {"do": "tell"})
+        if answer["status"] == "raised":
+            return raised(self.asked, answer)
+        self.told = answer
+        return next(banned_calls(self.asked, answer), None)
 
     def _audit(self) -> CaseResult | None:
         bench = self._bench
 
         def ask_learner(request: dict[str, Any]) -> dict[str, Any]:
-            answer = self._ask(bench.learner, request)
+            answer = self.ask(bench.learner, request)
             if answer["status"] == "raised":
                 raise AuditRefusedError(raised(self.asked, answer))
             return answer
@@ -225,15 +270,15 @@ class SpeedTest:
 
         bench.on_event("auditing the time")
         try:
-            auditor = Auditor(self.asked.grader, self.asked.case, bench.seed, median_interval(self._samples)[1])
+            auditor = Auditor(self.asked.grader, self.asked.case, bench.seed, self.claimed[1])
         except DeviceMemoryError as error:
             self._notes.append(f"unaudited: {error}")
             return None
         try:
-            audited = auditor.run(ask_learner, lambda request: self._ask(bench.identity, request), alone)
-            if not audited.wrong and TRUSTED_SHARE_OF_NET * audited.net_ms > median_interval(self._samples)[1]:
+            audited = auditor.run(ask_learner, lambda request: self.ask(bench.identity, request), alone)
+            if not audited.wrong and TRUSTED_SHARE_OF_NET * audited.net_ms > self.claimed[1]:
                 # The clocks disagree. Whatever disturbs the grader's makes it late, so the earlier of two is nearer.
-                again = auditor.run(ask_learner, lambda request: self._ask(bench.identity, request), alone)
+                again = auditor.run(ask_learner, lambda request: self.ask(bench.identity, request), alone)
                 audited = again if again.wrong or again.net_ms < audited.net_ms else audited
         except AuditRefusedError as refused:
             return refused.result
@@ -245,7 +290,7 @@ class SpeedTest:
         return self._contradiction(audited)
 
     def _contradiction(self, audited: Audited) -> CaseResult | None:
-        claim_ms = median_interval(self._samples)[1]
+        claim_ms = self.claimed[1]
         if claim_ms >= INVALID_BELOW * audited.low_ms:
             return None
         return self.asked.failed(
@@ -256,9 +301,10 @@ class SpeedTest:
         )
 
     def _graded_ms(self, trusted_share: float) -> tuple[float, float, float]:
-        """(low, median, high): what the worker claims, and at least this share of what the wall's clock says."""
-        low_ms, claim_ms, high_ms = median_interval(self._samples)
-        factor = max(1.0, trusted_share * self._audited.net_ms / claim_ms) if self._audited else 1.0
+        """(low, median, high): what the worker claims, at least this share of what the wall's clock or a replay say."""
+        low_ms, claim_ms, high_ms = self.claimed
+        trusted_ms = max(self._audited.net_ms if self._audited else 0.0, self.replayed_ms or 0.0)
+        factor = max(1.0, trusted_share * trusted_ms / claim_ms)
         return low_ms * factor, claim_ms * factor, high_ms * factor
 
     def _roof(self, ceilings: Ceilings) -> Roof:

@@ -10,6 +10,7 @@ from gpuprep.grader import Grader
 from gpuprep.grading import lease
 from gpuprep.grading.ceilings import UnstableCardError, are_known, calibrate
 from gpuprep.grading.machine import card_uuids, stopped
+from gpuprep.grading.replay import Replay
 from gpuprep.grading.speed import Bench, SpeedTest
 from gpuprep.model import Case, CaseResult, Tier, Timing
 
@@ -55,22 +56,28 @@ def timed_cases(grader: Grader, cases: Sequence[Case], card: str) -> tuple[tuple
     return tuple(case for case in chosen.values() if case is not None), why if left_out else ""
 
 
-def measure_alone(bench: Bench, cases: Sequence[Case], card: str) -> Measured:
+def measure_alone(bench: Bench, cases: Sequence[Case], card: str, replay: Replay | None = None) -> Measured:
     """Choose what to time, and time it, while no other check is on the card.
 
     Args:
         bench: what they share.
         cases: those of the check.
         card: its name.
+        replay: see `measure`.
 
     Raises:
         UnstableCardError: something kept the card busy.
         StopGradingError: the learner's process died or hung.
     """
     bench.identity.wait_until_ready()
+    if replay:
+        replay.worker.wait_until_ready()
     with _alone(bench):
         chosen, why_not = timed_cases(bench.grader, cases, card)
-        return replace(measure(bench, chosen), why_not=why_not) if chosen else Measured((), why_not=why_not)
+        if not chosen:
+            return Measured((), why_not=why_not)
+        measured = measure(bench, chosen, replay)
+        return replace(measured, why_not=why_not or measured.why_not)
 
 
 @contextlib.contextmanager
@@ -82,10 +89,15 @@ def _alone(bench: Bench) -> Iterator[None]:
         yield
 
 
-def measure(bench: Bench, cases: Sequence[Case]) -> Measured:
+def measure(bench: Bench, cases: Sequence[Case], replay: Replay | None = None) -> Measured:
     """Time all cases in the learner's process, then, once that is gone, what its times are held against.
 
     A case that turns out too slow keeps no other from being measured; one with a fault does.
+
+    Args:
+        bench: what they share.
+        cases: those to time.
+        replay: launches again what they launched; where it can't, that is why not all was timed.
 
     Raises:
         UnstableCardError: something kept the card busy.
@@ -97,7 +109,10 @@ def measure(bench: Bench, cases: Sequence[Case]) -> Measured:
     dtypes = sorted({test.matmul_dtype for test in claimed} - {""})
     is_measuring = bench.is_strict or any(test.takes_library for test in claimed) or not are_known(dtypes)
     bench.learner.stop(is_awaited=is_measuring)
-    passed = tuple(test.asked.passed() for test in claimed)
+    why_not = ""
+    if fault is None and replay is not None:
+        fault, why_not = _replayed(bench, replay, claimed)
+    passed = tuple(test.asked.passed() for test in claimed if fault is None or test.asked.case != fault.case)
     if fault is not None:
         return Measured((*passed, fault))
     torch.cuda.empty_cache()
@@ -106,8 +121,23 @@ def measure(bench: Bench, cases: Sequence[Case]) -> Measured:
     timings = []
     for test in claimed:
         with bench.asking.making_sense_of(test.asked.case.name):
-            timings.append(test.timing(ceilings))
-    return Measured(passed, tuple(timings))
+            timings.append(test.timing(ceilings, [replay.worker.pid] if replay else []))
+    return Measured(passed, tuple(timings), why_not)
+
+
+def _replayed(bench: Bench, replay: Replay, claimed: Sequence[SpeedTest]) -> tuple[CaseResult | None, str]:
+    """The first fault that replays of the claimed cases show, and why one of them could not be replayed."""
+    why_not = ""
+    for test in claimed:
+        bench.on_event(f"replaying: {test.asked.case.name}")
+        with bench.asking.making_sense_of(test.asked.case.name):
+            replayed = replay.look(bench, test)
+        if replayed.fault is not None:
+            return replayed.fault, ""
+        test.replayed_ms = replayed.ms
+        if replayed.why_not:
+            why_not = why_not or f"what was timed can't be replayed: {replayed.why_not}"
+    return None, why_not
 
 
 def _claims(bench: Bench, cases: Sequence[Case]) -> tuple[list[SpeedTest], CaseResult | None]:

@@ -103,6 +103,11 @@ def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask,
     return budget_fault(asked, seen, result) or _unaccounted(asked, seen, result) or result
 
 
+def beyond_recipes(host_ops: Sequence[Mapping[str, Any]]) -> str:
+    """The first host operation that a recipe has no words for; empty where there is none."""
+    return next((str(op["name"]) for op in host_ops if packet(op) not in _FOLLOWED), "")
+
+
 def _skipped(asked: Asked, message: str) -> CaseResult:
     return asked.failed(Outcome.SKIPPED, f"its work can't be witnessed: {message}")
 
@@ -127,10 +132,9 @@ _BEYOND: Mapping[str, Callable[[Asked, str], CaseResult]] = {
 
 def _elsewhere(asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
     """Right values for the same inputs where the file ran, wrong ones from launches that it made for others."""
-    for op in told["host_ops"]:
+    if op := beyond_recipes(told["host_ops"]):
         # Claimed by the learner's worker; but a skip is no pass, so a false claim gains nothing.
-        if packet(op) not in _FOLLOWED:
-            return _skipped(asked, f"host code uses {op['name']}, which can't be done again on other inputs")
+        return _skipped(asked, f"host code uses {op}, which can't be done again on other inputs")
     return _banned(
         asked,
         "the launches alone, done again on inputs that host code had not seen, give wrong values: something else "

@@ -87,6 +87,7 @@ def _timing(content: dict[str, Any] | None) -> Timing | None:
         card=_made(CardState, card, tuples=("throttling", "strangers")) if card else None,
         notes=tuple(map(str, content.get("notes") or ())),
         roof=_made(Roof, roof) if roof else None,
+        replayed_ms=content.get("replayed_ms"),
     )
 
 

@@ -25,14 +25,9 @@ class CudaReplay:
     """
 
     def __init__(self, described: Mapping[str, Any]) -> None:
-        code, path = described["code"], described["path"]
-        options, names = described["options"], described["name_expressions"]
-        if not all(isinstance(text, str) for text in (code, path, *options, *names)):
-            raise TypeError("a module without its text")
-        if len(code) > MAX_SOURCE:
-            raise UnfollowedError(f"{len(code)} characters of source text")
-        self.path = path
-        self._module = EmulatedModule(Source(code, tuple(options), tuple(names), path))
+        source = described_source(described)
+        self.path = source.path
+        self._module = EmulatedModule(source)
 
     def launch(self, step: Mapping[str, Any], values: Sequence[torch.Tensor | bytes]) -> None:
         """Run one of its kernels under the recording that is going on.
@@ -41,7 +36,7 @@ class CudaReplay:
             KernelFault: a fault that ends the call.
             UnfollowedError: the source can't be built or run here.
         """
-        grid, block = _sizes(step["grid"]), _sizes(step["block"])
+        grid, block = sizes_of(step["grid"]), sizes_of(step["block"])
         kernel, shared_bytes = step["kernel"], step["shared_bytes"]
         if type(kernel) is not str or type(shared_bytes) is not int:
             raise TypeError("a launch without a kernel")
@@ -64,7 +59,31 @@ def modules_of(described: Sequence[Mapping[str, Any]]) -> tuple[CudaReplay, ...]
     return tuple(CudaReplay(module) for module in described)
 
 
-def _sizes(given: Any) -> tuple[int, int, int]:
+def described_source(described: Mapping[str, Any]) -> Source:
+    """What a module of a recipe is made from.
+
+    Args:
+        described: `code`, `options`, `name_expressions` and `path`.
+
+    Raises:
+        UnfollowedError: it is too large.
+        KeyError, TypeError: no honest worker describes one so.
+    """
+    code, path = described["code"], described["path"]
+    options, names = described["options"], described["name_expressions"]
+    if not all(isinstance(text, str) for text in (code, path, *options, *names)):
+        raise TypeError("a module without its text")
+    if len(code) > MAX_SOURCE:
+        raise UnfollowedError(f"{len(code)} characters of source text")
+    return Source(code, tuple(options), tuple(names), path)
+
+
+def sizes_of(given: Any) -> tuple[int, int, int]:
+    """Sizes along x, y and z, as a recipe has them.
+
+    Raises:
+        TypeError, ValueError: they are none.
+    """
     x, y, z = given
     if not all(type(size) is int for size in (x, y, z)):
         raise TypeError(f"no sizes: {given!r}")

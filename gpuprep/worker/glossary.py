@@ -12,9 +12,12 @@ from typing import Any
 
 import triton.language as tl
 from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import JITFunction
 
 _MODULES = ("triton", "triton.language", "triton.language.math", "math")
 """Modules that a kernel may name; the counting worker knows the same ones."""
+JIT_OPTIONS = ("do_not_specialize", "do_not_specialize_on_alignment", "noinline")
+"""What `triton.jit` is told of a function that changes what it is compiled to."""
 
 
 class UnwritableError(Exception):
@@ -44,7 +47,7 @@ class Glossary:
             return {"constexpr": self.value(value.value)}
         if type(value) is tuple:
             return {"tuple": [self.value(item) for item in value]}
-        if isinstance(value, InterpretedFunction):
+        if isinstance(value, InterpretedFunction | JITFunction):
             return {"function": self.function(value)}
         if isinstance(value, ModuleType):
             if value.__name__ in _MODULES:
@@ -67,7 +70,10 @@ class Glossary:
         self._kept.append(kernel)
         path = inspect.getsourcefile(kernel.fn) or ""
         name = kernel.fn.__name__
-        self.functions.append({"name": name, "source": source, "line": line, "path": path, "globals": meanings})
+        function = {"name": name, "source": source, "line": line, "path": path, "globals": meanings}
+        if isinstance(kernel, JITFunction):
+            function["options"] = {option: _plain(getattr(kernel, option, None)) for option in JIT_OPTIONS}
+        self.functions.append(function)
         # Afterwards: functions may name each other, and themselves.
         for name in sorted(names & kernel.fn.__globals__.keys()):
             try:
@@ -75,6 +81,11 @@ class Glossary:
             except UnwritableError as error:
                 meanings[name] = {"other": str(error)}
         return place
+
+
+def _plain(option: Any) -> Any:
+    """An option as JSON has it: a collection of names and places is a list."""
+    return list(option) if isinstance(option, list | tuple | set | frozenset) else option
 
 
 @functools.cache

@@ -10,6 +10,8 @@ A recipe is data, small enough to read and dull enough to trust nothing in it:
 Storages are numbered, those of the arguments first. One that host code filled in a way that no step describes comes
 with its contents as they are when a step first needs it. The counting worker follows the recipe on inputs that this
 process never saw, so contents and numbers that were made from these inputs are worth nothing there.
+
+A call on a card is written down in the same words (`worker.card_launching`), for `worker.card_replay` to follow.
 """
 
 from __future__ import annotations
@@ -28,10 +30,13 @@ from gpuprep.channel import storage_id
 from gpuprep.counters.torch_ops import Watch
 from gpuprep.cuda import emulated
 from gpuprep.cuda.emulated import Launch as CudaLaunch
+from gpuprep.device_memory import bytes_on_card
 from gpuprep.worker.glossary import Glossary, UnwritableError
 
 MAX_STEPS = 10_000
 """Launches and host operations of one call that are written down; no honest call comes near."""
+MAX_CONTENTS = 2**26
+"""Bytes of one storage on a card that host code filled: tables are smaller, and results need not come along."""
 
 _ALLOCATIONS = frozenset("empty empty_like empty_strided new_empty new_empty_strided".split())
 _FILLS = frozenset("zeros zeros_like new_zeros full full_like new_full".split())
@@ -61,11 +66,13 @@ class Trail:
 
     Args:
         args: the call's arguments.
+        device: where it computes, `cpu` or `cuda`.
     """
 
-    def __init__(self, args: Sequence[Any]) -> None:
+    def __init__(self, args: Sequence[Any], device: str = "cpu") -> None:
         self.why_not = ""
         """The first thing that could not be written down; empty while the recipe is whole."""
+        self._device = device
         self._steps: list[dict[str, Any]] = []
         self._glossary = Glossary()
         self._modules: list[dict[str, Any]] = []
@@ -77,6 +84,15 @@ class Trail:
         for tensor in tensors_in(args):
             if storage_id(tensor) not in self._numbers:
                 self._number(tensor)
+
+    def watching(self) -> Watch:
+        """Sees torch's operations until it is left."""
+        return _Mode(self)
+
+    @property
+    def has_launches(self) -> bool:
+        """True once a kernel was launched."""
+        return any("launch" in step or "run" in step for step in self._steps)
 
     def recipe(self, outputs: Sequence[Any]) -> dict[str, Any]:
         """All of it, when the call is over.
@@ -139,7 +155,7 @@ class Trail:
             result: what came of it.
         """
         # A tensor on `meta` has a shape and no memory: what it takes part in computes nothing.
-        if self._is_launching or not isinstance(result, torch.Tensor) or result.device.type == "meta":
+        if self._is_launching or not isinstance(result, torch.Tensor) or result.device.type != self._device:
             return
         library, _, rest = name.partition(".")
         packet = rest.partition(".")[0]
@@ -152,7 +168,7 @@ class Trail:
                 self._make(result, _first_element(result))
             elif packet == "clone" and self._knows(args[0]):
                 self._note("copy", self._tensor(args[0]), result)
-            elif all(tensor.numel() == 1 for tensor in tensors_in([args, result])):
+            elif all(self._is_small(tensor) for tensor in tensors_in([args, result])):
                 self._note_small(packet, args, kwargs, result)
 
     def _note_small(self, packet: str, args: Sequence[Any], kwargs: Mapping[str, Any], result: torch.Tensor) -> None:
@@ -168,6 +184,9 @@ class Trail:
             self._note("copy", self._operand(args[0]), result)
         elif operation in ARITHMETIC and not kwargs:
             self._note("compute", [operation, *map(self._operand, args)], result)
+
+    def _is_small(self, tensor: torch.Tensor) -> bool:
+        return tensor.numel() == 1 and tensor.device.type == self._device
 
     def _note(self, verb: str, what: Any, result: torch.Tensor) -> None:
         if not self._knows(result):
@@ -185,8 +204,16 @@ class Trail:
             raise UnwritableError(f"a launch whose arguments don't fit ({error})") from error
         values = {name: self._argument(name, value) for name, value in bound.items()}
         step = {"launch": self._glossary.function(kernel), "grid": [], "args": values}
+        if self._device != "cpu":
+            step["options"] = {name: self._option(name, kwargs[name]) for name in kwargs.keys() - given.keys()}
         self._add(step)
         return step
+
+    def _option(self, name: str, value: Any) -> Any:
+        """How a kernel is compiled: `num_warps`, say."""
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        raise UnwritableError(f"option {name} is a {type(value).__name__}")
 
     def _launch_cuda(self, launch: CudaLaunch) -> dict[str, Any]:
         source = launch.source
@@ -232,10 +259,8 @@ class Trail:
     def _tensor(self, tensor: torch.Tensor) -> list[Any]:
         number = self._numbers.get(storage_id(tensor))
         if number is None:
-            storage = tensor.untyped_storage()
-            contents = ctypes.string_at(storage.data_ptr(), storage.nbytes()) if storage.nbytes() else b""
             number = self._number(tensor)
-            self._add({"make": number, "contents": contents})
+            self._add({"make": number, "contents": _contents(tensor)})
         dtype = str(tensor.dtype).removeprefix("torch.")
         return [number, dtype, list(tensor.shape), list(tensor.stride()), tensor.storage_offset()]
 
@@ -249,7 +274,7 @@ class Trail:
         return isinstance(tensor, torch.Tensor) and storage_id(tensor) in self._numbers
 
     def _number(self, tensor: torch.Tensor) -> int:
-        if tensor.layout != torch.strided or tensor.device.type != "cpu":
+        if tensor.layout != torch.strided or tensor.device.type != self._device:
             raise UnwritableError(f"a {tensor.layout} tensor on {tensor.device}")
         number = self._numbers[storage_id(tensor)] = len(self._numbers)
         self._kept.append(tensor.untyped_storage())
@@ -295,7 +320,7 @@ def following(args: Sequence[Any]) -> Iterator[Trail]:
     _trails.append(trail)
     emulated.followers.append(trail.launching_cuda)
     try:
-        with _Mode(trail):
+        with trail.watching():
             yield trail
     finally:
         emulated.followers.pop()
@@ -331,7 +356,25 @@ def _followed(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _first_element(tensor: torch.Tensor) -> str | None:
     """Its bytes in hex; None where there is no element."""
-    return ctypes.string_at(tensor.data_ptr(), tensor.element_size()).hex() if math.prod(tensor.shape) else None
+    return _bytes_at(tensor, tensor.data_ptr(), tensor.element_size()).hex() if math.prod(tensor.shape) else None
+
+
+def _contents(tensor: torch.Tensor) -> bytes:
+    """The bytes of its whole storage."""
+    storage = tensor.untyped_storage()
+    if tensor.is_cuda and storage.nbytes() > MAX_CONTENTS:
+        raise UnwritableError(f"a tensor of {storage.nbytes() >> 20} MiB that host code filled")
+    return _bytes_at(tensor, storage.data_ptr(), storage.nbytes())
+
+
+def _bytes_at(tensor: torch.Tensor, address: int, n_bytes: int) -> bytes:
+    if not n_bytes:
+        return b""
+    if not tensor.is_cuda:
+        return ctypes.string_at(address, n_bytes)
+    # Not by way of a tensor: whoever watches torch's operations would see one more.
+    torch.cuda.synchronize()
+    return bytes_on_card(address, n_bytes)
 
 
 def _uint8(contents: bytes) -> torch.Tensor:

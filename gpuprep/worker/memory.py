@@ -43,7 +43,7 @@ class Memory:
         if 0 in place[2]:
             return 0
         marks = _view(self._marks, place).contiguous().flatten().view(torch.uint8)
-        return int(marks.view(-1, _dtype(place[1]).itemsize).all(dim=1).sum())
+        return int(marks.view(-1, dtype_of(place[1]).itemsize).all(dim=1).sum())
 
     def put(self, number: int, contents: torch.Tensor) -> None:
         """A storage with contents that host code made."""
@@ -53,7 +53,7 @@ class Memory:
 
     def make(self, number: int, n_bytes: int, dtype: str, fill: str | None) -> int:
         """A new storage; how many elements were filled."""
-        element = _dtype(dtype)
+        element = dtype_of(dtype)
         if type(n_bytes) is not int or not 0 <= n_bytes < 2**40:
             raise ValueError(f"a storage of {n_bytes} bytes")
         n_elements = -(-n_bytes // element.itemsize)
@@ -113,7 +113,7 @@ class Memory:
         else:
             target.fill_(value)
         number, dtype, _, _, offset = into
-        width = _dtype(dtype).itemsize
+        width = dtype_of(dtype).itemsize
         self._marks[number][offset * width : (offset + 1) * width] = int(is_marked)
 
     def _add(self, number: int, data: torch.Tensor, *, is_marked: bool) -> None:
@@ -125,7 +125,7 @@ class Memory:
 
 def _view(storages: Mapping[int, torch.Tensor], place: Sequence[Any]) -> torch.Tensor:
     number, dtype, shape, strides, offset = place
-    element, storage = _dtype(dtype), storages[number].untyped_storage()
+    element, storage = dtype_of(dtype), storages[number].untyped_storage()
     if not all(type(size) is int and size >= 0 for size in (*shape, *strides, offset)):
         raise ValueError(f"no tensor: {place}")
     # Worked out here, in numbers that don't overflow, before torch sees them.
@@ -135,7 +135,12 @@ def _view(storages: Mapping[int, torch.Tensor], place: Sequence[Any]) -> torch.T
     return torch.empty(0, dtype=element).set_(storage).as_strided(shape, strides, offset)
 
 
-def _dtype(name: str) -> torch.dtype:
+def dtype_of(name: str) -> torch.dtype:
+    """The dtype that a recipe names.
+
+    Raises:
+        UnfollowedError: it is none that storages here have.
+    """
     if name not in _DTYPES:
         raise UnfollowedError(f"a tensor of {name}")
     found: torch.dtype = getattr(torch, name)

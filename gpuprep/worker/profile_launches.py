@@ -6,7 +6,6 @@ nor real memory is needed. Tensors may then lie on `meta`, at the sizes that are
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from gpuprep.cuda.module import Kernel
+from gpuprep.worker.card_launching import grid_sizes
 from gpuprep.worker.profile_assembler import AssemblerError, Resources, as_dict, assembled
 
 Note = dict[str, Any]
@@ -42,7 +42,7 @@ class Launches:
             kwargs: keyword ones, options among them.
             made: what was compiled.
         """
-        sizes = _sizes(grid, kernel, args, kwargs)
+        sizes = grid_sizes(grid, kernel, args, kwargs)
         metadata = made.metadata
         key = (id(made), tuple(sizes))
         if not self._is_new(key):
@@ -84,7 +84,7 @@ class Launches:
             key,
             {
                 "kernel": kernel.name,
-                "path": kernel._module._source.path,  # noqa: SLF001
+                "path": kernel.source.path,
                 "line": 0,
                 "grid": [*map(int, grid), *[1] * (3 - len(grid))],
                 "threads": n_threads,
@@ -186,17 +186,6 @@ def noted(*, is_dry: bool = False) -> Iterator[Launches]:
 
 def _hook(owner: Any, name: str, function: Callable[..., Any]) -> None:
     setattr(owner, name, function)
-
-
-def _sizes(grid: Any, kernel: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[int]:
-    """Blocks along x, y and z."""
-    if callable(grid):
-        known = {name: value for name, value in kwargs.items() if name in kernel.arg_names}
-        bound = inspect.signature(kernel.fn).bind(*args, **known)
-        bound.apply_defaults()
-        grid = grid(dict(bound.arguments))
-    sizes = [int(size) for size in (grid if isinstance(grid, tuple | list) else (grid,))]
-    return [*sizes, *[1] * (3 - len(sizes))]
 
 
 def _ptxas(architecture: int) -> str:

@@ -6,11 +6,12 @@ import contextlib
 import functools
 import importlib.util
 import inspect
+import os
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -94,6 +95,8 @@ class Runner:
             )
         if request["do"] in ("join", "make", "time_together", "take"):
             return self.member.serve(request)
+        if request["do"] == "follow":
+            return self.follow(request["recipe"], request["cache"])
         if request["do"].startswith("profile_"):
             from gpuprep.worker import profile_running
 
@@ -150,6 +153,30 @@ class Runner:
             **seen,
             **({"recipe": trail.recipe(outputs)} if trail else {}),
         }
+
+    def retold(self, args: Sequence[Any]) -> Answer:
+        """Call the function on a card and report what it launched, as a recipe that `worker.card_replay` can follow."""
+        from gpuprep.worker.card_launching import following_on_card
+
+        with following_on_card(args) as trail, self._recording(reverse=False, args=args, ends_by=None) as recording:
+            returned = self.run(*args)
+            torch.cuda.synchronize()
+        outputs = returned if isinstance(returned, tuple | list) else (returned,)
+        host_ops = [asdict(op) for op in recording.host_ops]
+        return {"status": "told", "recipe": trail.recipe(outputs), "host_ops": host_ops}
+
+    def follow(self, recipe: Mapping[str, Any], cache: str) -> Answer:
+        """Become what a recipe says: from now on a call does what it did, on a card.
+
+        Args:
+            recipe: what `retold` wrote down elsewhere.
+            cache: the folder for what is compiled; where others can write, it could be something else.
+        """
+        os.environ.update(TRITON_CACHE_DIR=f"{cache}/triton", CUPY_CACHE_DIR=f"{cache}/cupy")
+        from gpuprep.worker.card_replay import followed
+
+        self.function, answer = followed(recipe)
+        return answer
 
     @functools.cached_property
     def stopwatch(self) -> Stopwatch:

@@ -3,22 +3,29 @@
 The text was sent by a process that nobody trusts. What a kernel may say is an allow-list: kinds of syntax, names, and
 attributes; names mean `tl`, numbers and the other functions that came along. Python's own ways out of a namespace
 (imports, underscores, `getattr`, exceptions with their frames) are not on the list.
+
+The same text is run in the interpreter (`compiled`) or compiled for a card (`jitted`).
 """
 
 from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import json
+import linecache
 import math
-from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import triton
 import triton.language as tl
 from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpretedFunction
+from triton.runtime.jit import JITFunction
+
+from gpuprep.worker.glossary import JIT_OPTIONS
 
 MAX_SOURCE = 200_000
 """Characters of one function."""
@@ -53,12 +60,23 @@ _VALUES = frozenset(
     "block_shape strides load store gather scatter ALL NONE TRITON_MAX_TENSOR_NUMEL pi e tau inf nan".split()
 )
 """Attributes of values that a kernel meets, and of the modules that it may name."""
-_MODULES: dict[str, Any] = {
-    "triton": SimpleNamespace(cdiv=triton.cdiv, next_power_of_2=triton.next_power_of_2, language=tl),
+
+
+def _module(name: str, **contents: Any) -> ModuleType:
+    """A module in which nothing else is."""
+    module = ModuleType(name)
+    vars(module).update(contents)
+    return module
+
+
+_MODULES: dict[str, ModuleType] = {
+    "triton": _module("triton", cdiv=triton.cdiv, next_power_of_2=triton.next_power_of_2, language=tl),
     "triton.language": tl,
     "triton.language.math": tl.math,
-    "math": SimpleNamespace(pi=math.pi, e=math.e, tau=math.tau, inf=math.inf, nan=math.nan),
+    "math": _module("math", pi=math.pi, e=math.e, tau=math.tau, inf=math.inf, nan=math.nan),
 }
+BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError)
+"""What reading a recipe raises that no honest worker writes."""
 
 
 def _public_names() -> frozenset[str]:
@@ -66,7 +84,7 @@ def _public_names() -> frozenset[str]:
         name
         for module in (tl, tl.math)
         for name, value in vars(module).items()
-        if tl.core.is_builtin(value) or isinstance(value, InterpretedFunction) or type(value) is tl.dtype
+        if tl.core.is_builtin(value) or isinstance(value, InterpretedFunction | JITFunction) or type(value) is tl.dtype
     }
     methods = {name for name in dir(tl.tensor) if not name.startswith("_")}
     questions = {name for name in dir(tl.dtype) if name.startswith("is_")}
@@ -101,11 +119,11 @@ class _SandboxedFunction(InterpretedFunction):  # type: ignore[misc]
 
 @functools.lru_cache(maxsize=16)
 def _compiled_json(text: str) -> tuple[Any, ...]:
-    return _compile_all(json.loads(text))
+    return _defined(json.loads(text), _interpreted)
 
 
 def compiled(functions: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
-    """Functions that can be launched, from their descriptions in a recipe.
+    """Functions that can be launched in the interpreter, from their descriptions in a recipe.
 
     Args:
         functions: `name`, `source`, `line` and `path` of each, and `globals`: what its free names mean.
@@ -115,6 +133,15 @@ def compiled(functions: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
         UnfollowedError: one of them uses something that isn't known here.
     """
     return _compiled_json(json.dumps(functions))
+
+
+def jitted(functions: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+    """The same for a card: functions that Triton compiles when they are launched.
+
+    Args:
+        functions: as for `compiled`, with the `options` that they were decorated with.
+    """
+    return _defined(functions, _jitted)
 
 
 def decoded(value: Any, functions: Sequence[Any]) -> Any:
@@ -139,23 +166,40 @@ def decoded(value: Any, functions: Sequence[Any]) -> Any:
     raise UnfollowedError(str(what))
 
 
-def _compile_all(described: Sequence[Mapping[str, Any]]) -> tuple[Any, ...]:
+def _defined(
+    described: Sequence[Mapping[str, Any]],
+    define: Callable[[Mapping[str, Any], ast.FunctionDef, dict[str, Any]], Any],
+) -> tuple[Any, ...]:
     definitions = [_checked(function) for function in described]
-    made: list[Any] = []
-    namespaces: list[dict[str, Any]] = []
-    for function, definition in zip(described, definitions, strict=True):
-        namespace = _namespace(function)
-        namespaces.append(namespace)
-        plain = _executed(definition, function["path"], namespace)
-        rewritten = interpreter.ASTTransformer().visit(ast.Module(body=[definition], type_ignores=[]))
-        code = _executed(rewritten.body[0], function["path"], namespace)
-        made.append(_SandboxedFunction(plain, code, keeps_nothing=_keeps_nothing(definition)))
+    namespaces = [_namespace(function) for function in described]
+    made = [define(*parts) for parts in zip(described, definitions, namespaces, strict=True)]
     for function, namespace in zip(described, namespaces, strict=True):
         # Last, when all are there: functions may name each other, and themselves.
         for name, value in function["globals"].items():
             if isinstance(value, dict) and "function" in value:
                 namespace[name] = decoded(value, made)
     return tuple(made)
+
+
+def _interpreted(
+    function: Mapping[str, Any], definition: ast.FunctionDef, namespace: dict[str, Any]
+) -> _SandboxedFunction:
+    plain = _executed(definition, function["path"], namespace)
+    rewritten = interpreter.ASTTransformer().visit(ast.Module(body=[definition], type_ignores=[]))
+    code = _executed(rewritten.body[0], function["path"], namespace)
+    return _SandboxedFunction(plain, code, keeps_nothing=_keeps_nothing(definition))
+
+
+_numbers = itertools.count()
+
+
+def _jitted(function: Mapping[str, Any], definition: ast.FunctionDef, namespace: dict[str, Any]) -> Any:
+    # Triton reads a kernel's text from the file that its code names; Python looks for that here first.
+    text, file = ast.unparse(definition), f"<kernel {next(_numbers)}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    plain = _executed(ast.parse(text).body[0], file, namespace)
+    options = {name: value for name, value in function["options"].items() if name in JIT_OPTIONS and value}
+    return triton.jit(plain, **options)
 
 
 def _checked(function: Mapping[str, Any]) -> ast.FunctionDef:
@@ -270,15 +314,16 @@ def _namespace(function: Mapping[str, Any]) -> dict[str, Any]:
     return namespace
 
 
-def _executed(definition: ast.FunctionDef, path: str, namespace: dict[str, Any]) -> Any:
+def _executed(definition: ast.stmt, path: str, namespace: dict[str, Any]) -> Any:
     tree = ast.fix_missing_locations(ast.Module(body=[definition], type_ignores=[]))
     into: dict[str, Any] = {}
     try:
         # Names and annotations of the signature are evaluated here: they passed the inspection with the rest.
         exec(compile(tree, path, "exec", dont_inherit=True), namespace, into)  # noqa: S102
     except Exception as error:
-        raise UnfollowedError(f"{definition.name} can't be defined here ({error})") from error
-    return into[definition.name]
+        raise UnfollowedError(f"a kernel can't be defined here ({error})") from error
+    (made,) = into.values()
+    return made
 
 
 def _place(value: Any, items: Sequence[Any]) -> int:

@@ -63,6 +63,8 @@ class Stopwatch:
             cap_s, space_s = request["cap_s"], request["space_s"]
             samples = sample_ms(self._runner.run, self._sets, cap_s=cap_s, warm_up_s=warm_up_s, space_s=space_s)
             return {"status": "timed", "samples_ms": samples}
+        if request["do"] == "tell":
+            return self._runner.retold(self._sets[0])
         if request["do"] == "can_trace":
             return _can_trace()
         if request["do"] == "trace":

@@ -24,12 +24,9 @@ from gpuprep.model import Work
 from gpuprep.worker.cuda_replay import CudaReplay, modules_of
 from gpuprep.worker.launching import DESCRIBED, MAX_STEPS
 from gpuprep.worker.memory import Memory
-from gpuprep.worker.sandbox import ForbiddenError, UnfollowedError, compiled, decoded
+from gpuprep.worker.sandbox import BROKEN, ForbiddenError, UnfollowedError, compiled, decoded
 
 Answer = dict[str, Any]
-
-_BROKEN = (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError, RuntimeError, AssertionError)
-"""What reading a recipe raises that no honest worker writes."""
 
 
 class Witness:
@@ -86,7 +83,7 @@ class Witness:
             return {"status": "unfollowed", "message": str(error)}
         except _KernelError as error:
             return {"status": "raised", "message": str(error)}
-        except _BROKEN as error:
+        except BROKEN as error:
             return {"status": "broken", "message": f"{type(error).__name__}: {error}"}
         return {
             "status": "returned",

@@ -1,7 +1,6 @@
-# expect: BANNED_CALL|INVALID
+# expect: BANNED_CALL
 # needs: gpu
-# layer: trace
-# open: the trace is taken in the learner's process, and a clock outside can't tell whose kernel ran
+# layer: replay
 # The library where the time is taken; and gives its kernel the name of this file's in the trace, which is taken in
 # its process. The times are true.
 
