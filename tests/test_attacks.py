@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,17 +198,25 @@ def test_table_holds_only_without_surprises(tmp_path: Path, curriculum: Curricul
     assert not AttackTable((caught,), (rejected,)).holds
 
 
+def test_what_was_not_graded_is_nothing_gained(tmp_path: Path) -> None:
+    """A file may say that a correct solution gets no more than that; a pass of what it cheats in is never that."""
+    attack = read_attack(write(tmp_path, "# expect: PROVISIONAL\n# layer: replay"))
+    withheld = Tried(attack, Outcome.PROVISIONAL, is_withheld=True)
+    assert (withheld.fate, withheld.succeeds) == (Fate.CAUGHT, False)
+    assert AttackTable((withheld,)).holds
+    for gained in (replace(withheld, is_withheld=False), replace(withheld, outcome=Outcome.PASSED)):
+        assert (gained.fate, gained.succeeds) == (Fate.PASSED, True)
+
+
 def test_nothing_may_succeed_at_the_default_level(tmp_path: Path) -> None:
-    """An open attack there breaks the table, unless what it cheats in gives no points; so does an exploit's harm."""
+    """An open attack there breaks the table, and so does an exploit's harm."""
     attack = read_attack(write(tmp_path, "# expect: RAISED\n# layer: judge\n# open: for now"))
     caught = Tried(read_attack(write(tmp_path, "# expect: RAISED\n# layer: judge")), Outcome.RAISED)
     passed = Tried(attack, Outcome.PROVISIONAL, level=Level.LANDLOCK)
-    withheld = Tried(attack, Outcome.PROVISIONAL, level=Level.LANDLOCK, is_withheld=True)
     exploit = Exploit(tmp_path / "x.py", "It reads.")
     did_nothing, did_harm = Exploited(exploit, Level.NONE, ()), Exploited(exploit, Level.NONE, ("read",))
     assert AttackTable((passed,), default=Level.FULL).holds
     assert not AttackTable((passed,), default=Level.LANDLOCK).holds
-    assert AttackTable((withheld,), default=Level.LANDLOCK).holds
     assert AttackTable((caught,), exploited=(did_harm,), default=Level.FULL).holds
     assert not AttackTable((caught,), exploited=(did_nothing,), default=Level.FULL).holds
     assert not AttackTable((caught,), exploited=(did_harm,), default=Level.NONE).holds

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,6 +25,7 @@ from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.audit import Audited
 from gpuprep.grading.ceilings import Ceilings, UnstableCardError
 from gpuprep.grading.process import WorkerDiedError, WorkerTimeoutError
+from gpuprep.grading.replay import Replayed
 from gpuprep.grading.session import check
 from gpuprep.grading.speed import Bench, SpeedTest
 from gpuprep.grading.speed_tier import ROOM, Measured, measure, timed_cases
@@ -168,9 +169,9 @@ def plan(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> Plan:
         def put_away(self) -> None:
             log.append(f"put {self.asked.case.op} away")
 
-        def timing(self, ceilings: Ceilings) -> Timing:
+        def timing(self, ceilings: Ceilings, others: Collection[int] = ()) -> Timing:
             log.append(f"figures {self.asked.case.op}")
-            return super().timing(ceilings)
+            return super().timing(ceilings, others)
 
     def calibrated(dtypes: list[str], *, anew: bool) -> Ceilings:
         log.append(f"ceilings {', '.join(dtypes)}")
@@ -251,6 +252,43 @@ def test_nonsense_names_the_case(bench: Bench, plan: Plan) -> None:
     assert "total n=1073741824" in caught.value.stop.message
 
 
+@dataclass
+class Replays:
+    """Stands for `replay.Replay`: what comes of a replay, by case."""
+
+    found: dict[str, Replayed]
+    log: list[str]
+    worker: Any = field(default_factory=lambda: SimpleNamespace(pid=1))
+
+    def look(self, bench: Bench, test: SpeedTest) -> Replayed:
+        self.log.append(f"replay {test.asked.case.op}")
+        return self.found.get(test.asked.case.op, Replayed(0.3))
+
+
+def test_launches_are_replayed_when_the_learner_is_gone(bench: Bench, plan: Plan, log: list[str]) -> None:
+    """No process of the learner's is there any more when what counts is measured."""
+    measured = measure(bench, (ADD, TOTAL), Replays({}, log))  # type: ignore[arg-type]
+    assert log[3:7] == ["learner stopped", "replay add", "replay total", "ceilings float16"]
+    assert [timing.replayed_ms for timing in measured.timings] == [0.3, 0.3]
+    assert measured.why_not == ""
+
+
+def test_replay_that_could_not_be_made_is_said(bench: Bench, plan: Plan, log: list[str]) -> None:
+    """The time is told, and that nobody could hold a replay against it."""
+    measured = measure(bench, (ADD, TOTAL), Replays({"add": Replayed(why_not="a CUDA graph")}, log))  # type: ignore[arg-type]
+    assert [timing.replayed_ms for timing in measured.timings] == [None, 0.3]
+    assert measured.why_not == "what was timed can't be replayed: a CUDA graph"
+
+
+def test_fault_of_a_replay_ends_it(bench: Bench, plan: Plan, log: list[str]) -> None:
+    """What a replay shows to be wrong is that case's result, and no time is told."""
+    fault = CaseResult(ADD, "cuda", Outcome.BANNED_CALL, "a library")
+    measured = measure(bench, (ADD, TOTAL), Replays({"add": Replayed(fault=fault)}, log))  # type: ignore[arg-type]
+    assert [result.outcome for result in measured.results] == [Outcome.PASSED, Outcome.BANNED_CALL]
+    assert measured.timings == ()
+    assert log[-1] == "replay add"
+
+
 # One case
 
 
@@ -284,6 +322,41 @@ def test_time_is_held_against_the_graders_clock(bench: Bench, monkeypatch: pytes
     assert timing.median_ms == pytest.approx(0.95 * 0.4)
     assert timing.figures[0].value == pytest.approx(GIB / 4000e9 * 1e3 / (0.95 * 0.4))
     assert timing.figures[0].detail.endswith("of 4000 GB/s")
+
+
+@pytest.mark.parametrize(("net_ms", "graded_ms"), [(0.2, 0.95 * 0.4), (0.5, 0.95 * 0.5)])
+def test_time_is_held_against_a_replay(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, net_ms: float, graded_ms: float
+) -> None:
+    """What the launches take by themselves counts as the grader's clock does: the slower of the two decides."""
+    monkeypatch.setattr(speed_module, "card_state", lambda *_: None)
+    test = SpeedTest(bench, ADD)
+    test._samples, test.replayed_ms = [0.25] * 30, 0.4
+    test._audited = Audited(net_ms, net_ms, net_ms, calls_per_round=4, n_rounds=12)
+    timing = test.timing(CEILINGS)
+    assert timing.replayed_ms == 0.4
+    assert timing.median_ms == pytest.approx(graded_ms)
+
+
+def test_earlier_of_two_times_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timed once more, a test keeps what was nearer to the kernels' own time."""
+    monkeypatch.setattr(speed_module, "buffered", lambda _sets: contextlib.nullcontext((NoBuffer(), [])))
+    monkeypatch.setattr(SpeedTest, "draw", lambda *_: ())
+    for again_ms, kept_ms in ((0.2, 0.2), (0.3, 0.25)):
+        answer = {"status": "timed", "samples_ms": [again_ms] * 30}
+        test = SpeedTest(replace(bench, learner=Worker([], answer=answer)), ADD)  # type: ignore[arg-type]
+        test._samples = [0.25] * 30
+        test.time_again()
+        assert test.claimed == (kept_ms, kept_ms, kept_ms)
+
+
+class NoBuffer:
+    """A buffer on no card."""
+
+    n_bytes = 0
+
+    def handle(self) -> bytes:
+        return b""
 
 
 def test_stopwatch_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,7 +412,7 @@ def on_card(
 ) -> session_module._Session:
     """What a session knows after its part on the card, where measuring came to this."""
 
-    def scripted(bench: Bench, cases: tuple[Case, ...]) -> Measured:
+    def scripted(bench: Bench, cases: tuple[Case, ...], replay: None) -> Measured:
         log.append("timed")
         if isinstance(measured, Exception):
             raise measured

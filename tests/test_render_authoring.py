@@ -67,7 +67,7 @@ AT_EACH_LEVEL = AttackTable(
         ),
         tried("edits_the_grader", Layer.PROCESS, {"WRONG_VALUES"}, Outcome.PROVISIONAL, "nothing is confined"),
         *(tried("edits_the_grader", Layer.PROCESS, {"WRONG_VALUES"}, "WRONG_VALUES", "", level) for level in HIGHER),
-        replace(tried("says_it_can_not", Layer.WITNESS, {"SKIPPED"}, "PROVISIONAL", "it is skipped"), is_withheld=True),
+        replace(tried("says_it_can_not", Layer.WITNESS, {"PROVISIONAL"}, "PROVISIONAL", ""), is_withheld=True),
     ),
     (),
     (),

@@ -112,6 +112,7 @@ class Fate(StrEnum):
     """What became of an attack."""
 
     CAUGHT = "caught"
+    """It got what its file declares: a failure, or nothing for what it cheats in."""
     OPEN = "open"
     """It passed, as its file says that it does today."""
     PASSED = "gets through"
@@ -149,7 +150,7 @@ class Tried:
     @property
     def succeeds(self) -> bool:
         """True where it got more than it is worth."""
-        return self.fate is Fate.PASSED or (self.fate is Fate.OPEN and not self.is_withheld)
+        return self.fate in (Fate.PASSED, Fate.OPEN)
 
 
 def read_attack(path: Path) -> Attack:

@@ -37,7 +37,7 @@ class Judged:
     expected: frozenset[Outcome]
     message: str = ""
     skipped: str = ""
-    """Why counted work was not graded; empty where it was."""
+    """Why counted work, or on a card speed, was not graded; empty where all was."""
 
     @property
     def is_accepted(self) -> bool:
@@ -68,7 +68,7 @@ def judge_honest(
         honest: what to grade.
         curriculum: its curriculum.
         device: as in `grading.session.check`.
-        witnessed: have its work counted by the second worker.
+        witnessed: have its work counted by the second worker, and on a card its launches replayed.
         pool: as there.
 
     Raises:
@@ -79,12 +79,13 @@ def judge_honest(
 
     with staged(curriculum, honest.exercise, honest.path) as path:
         report = check(honest.exercise, curriculum, path, device=device, witnessed=witnessed, pool=pool)
-    work = report.tier(Tier.WORK)
+    on_card = report.device != "cpu"
+    found = [report.tier(tier) for tier in (Tier.WORK, *([Tier.SPEED] if on_card else []))]
     failure = report.first_failure
     return Judged(
         honest,
         report.outcome,
-        expected_outcomes(honest.path, on_card=report.device != "cpu"),
+        expected_outcomes(honest.path, on_card=on_card),
         report.message or (failure.message if failure else ""),
-        work.reason if work else "",
+        "; ".join(tier.reason for tier in found if tier and tier.reason),
     )

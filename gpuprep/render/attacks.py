@@ -38,6 +38,7 @@ def attacks_page(table: AttackTable, *, width: int = WIDTH) -> Page:
     if harms:
         page.blank()
         _matrix(page, table, "exploit, and what harm it did", {"": harms}, least=0)
+    _withheld(page, table)
     _open_attacks(page, table)
     _surprises(page, table)
     _honest(page, table)
@@ -88,6 +89,15 @@ def _cut(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def _withheld(page: Page, table: AttackTable) -> None:
+    found = {tried.attack.name for tried in table.tried if tried.fate == "caught" and tried.is_withheld}
+    if found:
+        page.blank()
+        page.line("right as they are; what they cheat in was not graded, and gives no points:")
+    for name in sorted(found):
+        page.line("– ", (name, "strong"))
+
+
 def _open_attacks(page: Page, table: AttackTable) -> None:
     found: dict[str, list[AttackTried]] = {}
     for tried in table.tried:
@@ -98,8 +108,6 @@ def _open_attacks(page: Page, table: AttackTable) -> None:
         page.line((f"{counted(len(found), 'attack')} open: these get through today", "warning"))
     for name, each in found.items():
         text = f"at {', '.join(tried.level for tried in each)}: {each[0].attack.open_because}"
-        if all(tried.is_withheld for tried in each):
-            text += ". What it cheats in is not graded then, and gives no points"
         page.prose(text, lead=["○ ", (f"{name}  ", "strong")])
 
 
@@ -134,7 +142,7 @@ def _honest(page: Page, table: AttackTable) -> None:
     n_accepted = sum(judged.is_accepted for judged in table.judged)
     page.line(f"{n_accepted} of {counted(len(table.judged), 'honest solution')} accepted")
     for judged in (judged for judged in table.judged if judged.is_accepted and judged.skipped):
-        page.prose(f"counted work skipped: {judged.skipped}", lead=["– ", f"{judged.honest.name}  "])
+        page.prose(f"not graded: {judged.skipped}", lead=["– ", f"{judged.honest.name}  "])
 
 
 def _count(page: Page, table: AttackTable) -> None:

@@ -53,20 +53,25 @@ class CardReplay:
 
     All that can be prepared is so before the first call: host code must be no slower here than it was there.
 
+    Args:
+        recipe: functions, modules, steps and outputs, as the learner's worker wrote them down.
+        device: where it is followed.
+
     Raises:
         ForbiddenError, UnfollowedError: see `worker.sandbox`.
         KeyError, TypeError, ValueError, …: no honest worker writes such a recipe.
     """
 
-    def __init__(self, recipe: Mapping[str, Any]) -> None:
+    def __init__(self, recipe: Mapping[str, Any], device: str = "cuda") -> None:
         if len(recipe["steps"]) > MAX_STEPS:
             raise UnfollowedError(f"more than {MAX_STEPS} steps")
+        self._device = device
         self._functions = jitted(recipe["functions"])
         self._modules = [CompiledModule(described_source(module)) for module in recipe["modules"]]
         self._steps = [self._step(step) for step in recipe["steps"]]
         self._outputs = [_viewer(place) for place in recipe["outputs"]]
         # Kernels that make tensor descriptors by themselves ask for memory.
-        triton.set_allocator(lambda n_bytes, *_: torch.empty(n_bytes, dtype=torch.int8, device="cuda"))
+        triton.set_allocator(lambda n_bytes, *_: torch.empty(n_bytes, dtype=torch.int8, device=device))
 
     def __call__(self, *args: Any) -> tuple[torch.Tensor, ...]:
         """Follow it once.
@@ -88,10 +93,10 @@ class CardReplay:
         if "run" in step:
             return self._run(step)
         if "contents" in step:
-            contents = step["contents"].cuda()
+            contents = step["contents"].to(self._device)
             return lambda storages: storages.append(contents)
         if "make" in step:
-            return _maker(step)
+            return _maker(step, self._device)
         return _copier(step) if "copy" in step else _computer(step)
 
     def _launch(self, step: Mapping[str, Any]) -> Callable[[Storages], None]:
@@ -154,14 +159,14 @@ def _viewer(place: Sequence[Any]) -> Callable[[Storages], torch.Tensor]:
     def view(storages: Storages) -> torch.Tensor:
         base = storages[number]
         if base.dtype is not element:
-            base = torch.empty(0, dtype=element, device="cuda").set_(base.untyped_storage())
+            base = torch.empty(0, dtype=element, device=base.device).set_(base.untyped_storage())
         # Which refuses what lies outside of its storage.
         return torch.as_strided(base, shape, strides, offset)
 
     return view
 
 
-def _maker(step: Mapping[str, Any]) -> Callable[[Storages], None]:
+def _maker(step: Mapping[str, Any], device: str) -> Callable[[Storages], None]:
     number, n_bytes, element, fill = step["make"], step["bytes"], dtype_of(step["dtype"]), step["fill"]
     if type(n_bytes) is not int or not 0 <= n_bytes < _MAX_BYTES:
         raise ValueError(f"a storage of {n_bytes} bytes")
@@ -172,9 +177,9 @@ def _maker(step: Mapping[str, Any]) -> Callable[[Storages], None]:
         if len(storages) != number:
             raise RuntimeError(f"storage {number} after {len(storages)} others")
         if value is None:
-            storages.append(torch.empty(n_elements, dtype=element, device="cuda"))
+            storages.append(torch.empty(n_elements, dtype=element, device=device))
         else:
-            storages.append(torch.full((n_elements,), value, dtype=element, device="cuda"))
+            storages.append(torch.full((n_elements,), value, dtype=element, device=device))
 
     return make
 

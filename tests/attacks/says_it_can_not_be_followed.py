@@ -1,6 +1,5 @@
-# expect: BANNED_CALL|SKIPPED
+# expect: PROVISIONAL
 # layer: witness
-# open: counted work that can't be witnessed is skipped by name, and without a card the rest is provisional
 # Forges the counters, and has its process say that the call holds something beyond words, as it says of a CUDA graph:
 # then the second worker has nothing to count again, and counted work is skipped.
 
