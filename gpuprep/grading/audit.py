@@ -1,14 +1,16 @@
 """Times the learner's function by the grader's own clock, and judges every output that was timed.
 
 A round: the worker queues R calls on the card, behind a gate, each with a copy of its result into a slot that we own
-and have poisoned. Then the clock starts. The grader writes the inputs, which nobody could see before, where the
-calls expect them, and opens the gate; the clock stops when it has its own copy of all R results. An identity worker,
-which only copies, does the same while the learner's is held still. So
+and have poisoned. Then the clock starts, our own on the card. We write the inputs, which nobody could see before, where
+the calls expect them, and open the gate; the clock stops when we have our own copy of all R results. An identity
+worker, which only copies, does the same while the learner's is held still. So
 
     net = (T_learner(R) − T_identity(R)) / R
 
-is what the function takes on the card, whatever clock its process reports: the host was done before. Memory that the
-learner's process sees is written in its own turns only, or it could wait for the identity's to slow that down.
+is what the function takes on the card, whatever clock its process reports: no host's time is in it. Whoever does not
+wait at the gate, or says too early that all is done, gains nothing: kernels of two processes share a card by turns, and
+what we write and copy is written and copied by kernels. Memory that the learner's process sees is written in its own
+turns only, or it could wait for the identity's to slow that down.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ MEMORY_SHARE = 0.5
 """Of the card's free memory: what a round's inputs, slots and copies may take."""
 PATIENCE_S = 0.05
 """How long a round waits for its calls to be queued. Host code that needs to see a value is not done before it has."""
+OVERDUE_S = 2.0
+"""A round that takes this much longer than was claimed has gone wrong."""
+_LINE_BYTES = 512
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -75,21 +80,21 @@ class Auditor:
 
         self._grader, self._case, self._seed = grader, case, seed
         self._drawn = self._number = 0
+        self._claim_ms = claim_ms
         args = self._draw()
         # Contiguous, as an output is: an oracle may be a view, whose strides would slow the copies into the slots.
         outputs = [want.value.to(getattr(torch, want.dtype)).contiguous() for want in grader.oracle(case, *args)]
         _, call_bytes = lay_out([arg for arg in args if isinstance(arg, torch.Tensor)])
         _, output_bytes = lay_out(outputs)
-        # Inputs as drawn, laid out, the learner's and the identity's; both slots and our copy; the oracle's float64.
+        # Inputs as drawn, the learner's and the identity's; both slots and our copy; the oracle's float64.
         free_bytes = torch.cuda.mem_get_info()[0] * MEMORY_SHARE - 8 * output_bytes * 4
-        fitting = int(free_bytes // (4 * call_bytes + 3 * output_bytes + 1))
+        fitting = int(free_bytes // (3 * call_bytes + 3 * output_bytes + 1))
         self.calls_per_round = max(1, min(fitting, math.ceil(ROUND_MS / max(claim_ms, 1e-3))))
         self._places: list[list[Place]] = []
         end = 0
         for _ in range(self.calls_per_round):
             places, end = lay_out(outputs, end)
             self._places.append(places)
-        self._flag = end
         self._learner = _Side(end, self.calls_per_round * call_bytes, is_shared=True)
         self._identity = _Side(end, self.calls_per_round * call_bytes, is_shared=False)
         self._copy = torch.empty(end, dtype=torch.uint8, device="cuda")
@@ -107,12 +112,11 @@ class Auditor:
         differences = []
         for number in range(N_ROUNDS + 1):
             sets = [self._draw() for _ in range(self.calls_per_round)]
-            inputs, calls = staged(sets)
             with alone():
-                identity_ms = self._timed_ms(identity, self._identity, inputs, calls)
+                identity_ms = self._timed_ms(identity, self._identity, sets)
             # All bits set: NaN in every float format, so a slot that was not written shows.
-            self._learner.slots.bytes()[: self._flag].fill_(255)
-            learner_ms = self._timed_ms(learner, self._learner, inputs, calls)
+            self._learner.results().fill_(255)
+            learner_ms = self._timed_ms(learner, self._learner, sets)
             if wrong := self._judge(sets):
                 return Audited(0.0, 0.0, 0.0, self.calls_per_round, number, wrong)
             # The first round of each warms up.
@@ -137,29 +141,36 @@ class Auditor:
             "slots": side.slots.handle().hex(),
             "bytes": side.slots.n_bytes,
             "places": [[asdict(place) for place in call] for call in self._places],
-            "flag": self._flag,
+            "gate": side.gate,
+            "done": side.done,
         }
 
-    def _timed_ms(self, ask: Ask, side: _Side, inputs: torch.Tensor, calls: list[list[Any]]) -> float:
+    def _timed_ms(self, ask: Ask, side: _Side, sets: Sequence[tuple[Any, ...]]) -> float:
         import torch
 
         self._number += 1
-        queued = {"do": "queue", "inputs": side.shared(inputs.numel()), "calls": calls, "number": self._number}
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        inputs, calls = side.expecting(sets)
         torch.cuda.synchronize()
         gc.collect(0)
         gc.disable()
-        go = _Go(side, inputs, self._flag, self._number)
         try:
+            go = _Go(start, inputs, side, self._number)
             try:
                 with go.at_the_latest(PATIENCE_S):
-                    ask(queued)
+                    ask({"do": "queue", "inputs": side.handed_over(), "calls": calls, "number": self._number})
             finally:
                 # Whatever became of the calls: what waits at the gate must end.
-                started = go()
-            ask({"do": "finish"})
-            self._copy.copy_(side.slots.bytes()[: self._flag])
+                go()
+            side.slots.wait_for(side.done, self._number)
+            _copy_by_kernel(side.results().view(torch.int64), self._copy.view(torch.int64))
+            end.record()
+            if not _is_over(end, OVERDUE_S + self.calls_per_round * self._claim_ms / 1e3):
+                # It died, or hangs, or never said that it was done: what it is shows when it is asked.
+                side.slots.signal_now(side.done, self._number)
+                ask({"do": "finish"})
             torch.cuda.synchronize()
-            return (time.perf_counter() - started) * 1e3
+            return float(start.elapsed_time(end))
         finally:
             gc.enable()
 
@@ -180,61 +191,72 @@ class Auditor:
 
 
 class _Side:
-    """The memory of one of the two workers: slots for its outputs, with its gate behind them, and a round's inputs.
+    """The memory of one of the two workers: slots for its outputs, its gate behind them, and a round's inputs.
 
     Args:
-        n_slot_bytes: of the slots.
+        n_result_bytes: of all slots.
         n_input_bytes: of a round's inputs.
         is_shared: the worker sees the inputs; the identity has no use for them, they are only written.
     """
 
-    def __init__(self, n_slot_bytes: int, n_input_bytes: int, *, is_shared: bool) -> None:
+    def __init__(self, n_result_bytes: int, n_input_bytes: int, *, is_shared: bool) -> None:
         self._is_shared = is_shared
-        self.slots = DeviceBuffer(n_slot_bytes + _GATE_BYTES)
-        self.slots.bytes()[n_slot_bytes:].zero_()
+        self._n_result_bytes = n_result_bytes
+        self.gate, self.done = n_result_bytes, n_result_bytes + _LINE_BYTES
+        """Where the words lie that say which round has begun, and which is over."""
+        self.slots = DeviceBuffer(n_result_bytes + 2 * _LINE_BYTES)
+        self.slots.bytes()[n_result_bytes:].zero_()
         # A driver that can't do this says so now.
-        self.slots.signal(n_slot_bytes, 0)
-        self.slots.wait_for(n_slot_bytes, 0)
-        self.inputs = DeviceBuffer(n_input_bytes)
+        self.slots.signal(self.gate, 0)
+        self.slots.wait_for(self.gate, 0)
+        self._inputs = DeviceBuffer(n_input_bytes)
 
-    def shared(self, n_bytes: int) -> dict[str, Any] | None:
+    def results(self) -> torch.Tensor:
+        """All slots, uint8."""
+        return self.slots.bytes()[: self._n_result_bytes]
+
+    def expecting(self, sets: Sequence[Sequence[Any]]) -> tuple[list[tuple[torch.Tensor, torch.Tensor]], list[Any]]:
+        """Each input beside the place where it will lie, and the calls as a worker is told of them."""
+        tensors, places, n_bytes, calls = laid_out(sets)
+        if n_bytes > self._inputs.n_bytes:
+            self._inputs.close()
+            self._inputs = DeviceBuffer(n_bytes)
+        pairs = zip(tensors, places, strict=True)
+        return [(tensor, self._inputs.tensor(place)) for tensor, place in pairs], calls
+
+    def handed_over(self) -> dict[str, Any] | None:
         """What a worker opens a round's inputs with; None where it does not see them."""
-        if n_bytes > self.inputs.n_bytes:
-            self.inputs.close()
-            self.inputs = DeviceBuffer(n_bytes)
-        return {"handle": self.inputs.handle().hex(), "bytes": self.inputs.n_bytes} if self._is_shared else None
+        return {"handle": self._inputs.handle().hex(), "bytes": self._inputs.n_bytes} if self._is_shared else None
 
     def close(self) -> None:
         self.slots.close()
-        self.inputs.close()
-
-
-_GATE_BYTES = 512
+        self._inputs.close()
 
 
 class _Go:
     """Starts the clock of a round, and then the round, once: when it is called, or when patience ends.
 
     Args:
+        start: the event that starts the clock.
+        inputs: each beside the place where the calls expect it.
         side: whose round it is.
-        inputs: uint8, laid out as the calls expect them.
-        flag: where in its slots the gate is.
         number: of the round: what opens the gate.
     """
 
-    def __init__(self, side: _Side, inputs: torch.Tensor, flag: int, number: int) -> None:
-        self._side, self._inputs, self._flag, self._number = side, inputs, flag, number
+    def __init__(self, start: Any, inputs: Sequence[tuple[torch.Tensor, torch.Tensor]], side: _Side, number: int):
+        self._start, self._inputs, self._side, self._number = start, inputs, side, number
         self._lock = threading.Lock()
-        self._started: float | None = None
+        self._is_gone = False
 
-    def __call__(self) -> float:
-        """Seconds on the clock when it began."""
+    def __call__(self) -> None:
         with self._lock:
-            if self._started is None:
-                self._started = time.perf_counter()
-                self._side.inputs.bytes()[: self._inputs.numel()].copy_(self._inputs)
-                self._side.slots.signal(self._flag, self._number)
-            return self._started
+            if self._is_gone:
+                return
+            self._is_gone = True
+            self._start.record()
+            for tensor, place in self._inputs:
+                _copy_by_kernel(tensor, place)
+            self._side.slots.signal(self._side.gate, self._number)
 
     @contextlib.contextmanager
     def at_the_latest(self, patience_s: float) -> Iterator[None]:
@@ -256,18 +278,39 @@ class BareDraw(Draw):
         return values if layout == "contiguous" else super().place(values, layout)
 
 
-def staged(sets: Sequence[Sequence[Any]]) -> tuple[torch.Tensor, list[list[Any]]]:
-    """Sets of arguments one after the other in memory of our own, uint8, and the calls as a worker is told of them."""
+_WIDTHS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
+
+
+def _copy_by_kernel(source: torch.Tensor, target: torch.Tensor) -> None:
+    """A copy that the card's processors make: its copy engines could do so while another process computes."""
+    import torch
+
+    width = getattr(torch, _WIDTHS[source.element_size()])
+    torch.bitwise_or(source.view(width), 0, out=target.view(width))
+
+
+def _is_over(event: Any, limit_s: float) -> bool:
+    """Waits for an event, so long at most."""
+    deadline = time.monotonic() + limit_s
+    while not event.query():
+        if time.monotonic() > deadline:
+            return False
+    return True
+
+
+def laid_out(sets: Sequence[Sequence[Any]]) -> tuple[list[torch.Tensor], list[Place], int, list[list[Any]]]:
+    """The tensors of several sets of arguments, their places one after the other, and the calls as JSON.
+
+    Returns:
+        tensors, places, the bytes that they take in all, calls.
+    """
     import torch
 
     tensors = [arg for args in sets for arg in args if isinstance(arg, torch.Tensor)]
     places, n_bytes = lay_out(tensors)
-    memory = torch.empty(n_bytes, dtype=torch.uint8, device="cuda")
-    for tensor, place in zip(tensors, places, strict=True):
-        _view(memory, place).copy_(tensor)
     remaining = iter(places)
     calls = [[asdict(next(remaining)) if isinstance(arg, torch.Tensor) else arg for arg in args] for args in sets]
-    return memory, calls
+    return tensors, places, n_bytes, calls
 
 
 class buffered:  # noqa: N801  used like a function, as contextlib's own are
@@ -276,9 +319,10 @@ class buffered:  # noqa: N801  used like a function, as contextlib's own are
     def __init__(self, sets: Sequence[Sequence[Any]]) -> None:
         import torch
 
-        inputs, self._calls = staged(sets)
-        self._buffer = DeviceBuffer(inputs.numel())
-        self._buffer.bytes()[: inputs.numel()].copy_(inputs)
+        tensors, places, n_bytes, self._calls = laid_out(sets)
+        self._buffer = DeviceBuffer(n_bytes)
+        for tensor, place in zip(tensors, places, strict=True):
+            self._buffer.tensor(place).copy_(tensor)
         torch.cuda.synchronize()
 
     def __enter__(self) -> tuple[DeviceBuffer, list[list[Any]]]:

@@ -75,7 +75,8 @@ class Stopwatch:
             run = self._runner.run if self._runner.function is not None else None
             if self._rounds is not None:
                 self._rounds.close()
-            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"], request["flag"])
+            gate, done = request["gate"], request["done"]
+            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"], gate, done)
             return {"status": "open"}
         if request["do"] == "put_away":
             self._put_away()
@@ -109,7 +110,7 @@ class Stopwatch:
 
 
 class Rounds:
-    """Serves the rounds of one audit: queue the calls and the copies of their results, and say when all is done.
+    """Serves the rounds of one audit: queue the calls and the copies of their results, and a sign that all is done.
 
     What is queued waits on the card until the trusted side has written the round's inputs. So nothing can be computed
     before, and whatever host code takes until then is over when the clock starts.
@@ -122,14 +123,15 @@ class Rounds:
         slots: the handle of the output slots, which stay open between rounds.
         n_bytes: their size.
         places: one list of places a call: where each of its outputs goes.
-        flag: where in the same buffer the word lies that says which round has its inputs.
+        gate: where in the same buffer the word lies that says which round has its inputs.
+        done: where the one lies that says which round is over.
     """
 
     def __init__(
-        self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any], flag: int
+        self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any], gate: int, done: int
     ) -> None:
         self._run = run
-        self._flag = flag
+        self._gate, self._done = gate, done
         self._slots = DeviceBuffer(n_bytes, handle=bytes.fromhex(slots))
         self._targets = [[self._slots.tensor(Place.from_json(row)) for row in call] for call in places]
         # Made now, so that the identity has nothing to do in a round but the copies.
@@ -147,12 +149,13 @@ class Rounds:
         """
         # All arguments first, or the host could not keep ahead of short kernels.
         arguments = [_arguments(self._opened(inputs), call) for call in calls] if inputs else [[] for _ in calls]
-        self._slots.wait_for(self._flag, number)
+        self._slots.wait_for(self._gate, number)
         for args, targets in zip(arguments, self._targets, strict=True):
             returned = self._ready if self._run is None else self._run(*args)
             outputs = returned if isinstance(returned, tuple | list) else (returned,)
             for target, output in zip(targets, outputs, strict=True):
                 target.copy_(output)
+        self._slots.signal(self._done, number)
 
     def finish(self) -> None:
         """Wait until all of it is done."""

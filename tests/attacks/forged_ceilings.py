@@ -3,8 +3,6 @@
 # layer: process
 # apart: yes
 # checks: 2
-# open: a check believes the cache of ceilings, which belongs to whoever runs the file
-# open-at: none
 # Writes a third of the true rate into the cache of this card's ceilings, so that a third of the speed is all of it.
 # Here the cache lies in a throw-away folder.
 
