@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +13,8 @@ import torch
 from gpuprep.curriculum import Curriculum
 from gpuprep.device_memory import ALIGNMENT, PAGE_BYTES, DeviceBuffer, Place, lay_out
 from gpuprep.grader import Draw
-from gpuprep.grading.audit import BareDraw
+from gpuprep.grading import audit
+from gpuprep.grading.audit import BareDraw, laid_out
 from gpuprep.grading.card import open_card
 from gpuprep.grading.session import check
 from gpuprep.model import Outcome
@@ -66,6 +70,74 @@ def test_audited_inputs_are_drawn_like_all_others(layout: str) -> None:
     assert layout != "contiguous" or bare.untyped_storage().nbytes() == 5 * 9 * 2
 
 
+def test_calls_are_told_where_their_tensors_lie() -> None:
+    """Tensors of all calls one after the other; what is none is told as it is."""
+    x, y = torch.zeros(3), torch.ones(2, 5, dtype=torch.float16)
+    tensors, places, n_bytes, calls = laid_out([(x, 7, y), (y, None, x)])
+    assert [id(tensor) for tensor in tensors] == [id(x), id(y), id(y), id(x)]
+    assert n_bytes == 4 * ALIGNMENT
+    assert [[arg["offset_bytes"] if isinstance(arg, dict) else arg for arg in call] for call in calls] == [
+        [0, 7, ALIGNMENT],
+        [2 * ALIGNMENT, None, 3 * ALIGNMENT],
+    ]
+    assert Place.from_json(calls[0][2]) == places[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int8, torch.bool, torch.int64])
+def test_copies_by_kernel_keep_every_bit(dtype: torch.dtype) -> None:
+    """NaN and strides included."""
+    source = torch.tensor([[0.0, -0.0, float("nan"), 3.0]] * 3).to(dtype)[:, ::2]
+    target = torch.empty(5, 3, dtype=dtype)[1:4, :2]
+    audit._copy_by_kernel(source, target)
+    assert torch.equal(source.contiguous().view(torch.uint8), target.contiguous().view(torch.uint8))
+
+
+class Log:
+    """A side, an event and a slot buffer that write down what is done with them."""
+
+    gate = 8
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.slots = self
+
+    def record(self) -> None:
+        self.said.append("clock")
+
+    def signal(self, offset_bytes: int, number: int) -> None:
+        self.said.append((offset_bytes, number))
+
+
+def test_round_begins_once() -> None:
+    """First the clock, then the inputs, then the gate; and not again."""
+    log, source, target = Log(), torch.ones(3), torch.zeros(3)
+    go = audit._Go(log, [(source, target)], log, 5)  # type: ignore[arg-type]
+    with go.at_the_latest(60):
+        assert log.said == []
+    go()
+    go()
+    assert log.said == ["clock", (8, 5)]
+    assert torch.equal(source, target)
+
+
+def test_round_begins_when_patience_ends() -> None:
+    """Calls that need to see a value are not all queued before it has begun."""
+    log = Log()
+    go = audit._Go(log, [], log, 5)  # type: ignore[arg-type]
+    with go.at_the_latest(0.01):
+        deadline = time.monotonic() + 10
+        while len(log.said) < 2 and time.monotonic() < deadline:
+            time.sleep(0.001)
+    go()
+    assert log.said == ["clock", (8, 5)]
+
+
+@pytest.mark.parametrize(("is_done", "limit_s"), [(True, 60.0), (False, 0.01)])
+def test_round_that_never_ends_is_given_up(is_done: bool, limit_s: float) -> None:
+    """An event that never comes is not waited for without end."""
+    assert audit._is_over(SimpleNamespace(query=lambda: is_done), limit_s) is is_done
+
+
 def test_card_is_opened_once() -> None:
     """By a thread that ends, with a card and without."""
     opening = open_card()
@@ -103,3 +175,32 @@ def test_slow_claims_are_believed(curriculum: Curriculum, tmp_path: Path) -> Non
     path.write_text(curriculum.reference_path(exercise).read_text() + FORGED.format(milliseconds=1.5))
     report = check(exercise, curriculum, path, device="cuda")
     assert report.outcome in (Outcome.TOO_SLOW, Outcome.INVALID)
+
+
+NEVER_DONE = """
+
+def _queue_only(rounds, inputs, calls, number):
+    signal, rounds._slots.signal = rounds._slots.signal, lambda *_: None
+    {death}
+    _queue(rounds, inputs, calls, number)
+    rounds._slots.signal = signal
+
+
+if torch.cuda.is_available():
+    from gpuprep.worker import stopwatch
+
+    _queue, stopwatch.Rounds.queue = stopwatch.Rounds.queue, _queue_only
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("death", "outcome"), [("", Outcome.INVALID), ("import os; os._exit(3)", Outcome.CRASHED)], ids=["silent", "dead"]
+)
+def test_round_that_nobody_ends(curriculum: Curriculum, tmp_path: Path, death: str, outcome: Outcome) -> None:
+    """A worker that never says that a round is over, or is no more, keeps no check waiting."""
+    exercise = curriculum.exercise("ex_02")
+    path = tmp_path / "ex_02_reduction.py"
+    path.write_text(curriculum.reference_path(exercise).read_text() + NEVER_DONE.format(death=death))
+    report = check(exercise, curriculum, path, device="cuda")
+    assert report.outcome is outcome, report.message or report.first_failure

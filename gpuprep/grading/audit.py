@@ -81,6 +81,7 @@ class Auditor:
         self._grader, self._case, self._seed = grader, case, seed
         self._drawn = self._number = 0
         self._claim_ms = claim_ms
+        self._was_overdue = False
         args = self._draw()
         # Contiguous, as an output is: an oracle may be a view, whose strides would slow the copies into the slots.
         outputs = [want.value.to(getattr(torch, want.dtype)).contiguous() for want in grader.oracle(case, *args)]
@@ -120,10 +121,12 @@ class Auditor:
             if wrong := self._judge(sets):
                 return Audited(0.0, 0.0, 0.0, self.calls_per_round, number, wrong)
             # The first round of each warms up.
-            if number:
+            if number or self._was_overdue:
                 differences.append((learner_ms - identity_ms) / self.calls_per_round)
+            if self._was_overdue:
+                break
         low, median, high = median_interval(differences)
-        return Audited(median, low, high, self.calls_per_round, N_ROUNDS)
+        return Audited(median, low, high, self.calls_per_round, len(differences))
 
     def close(self) -> None:
         """Give the memory back."""
@@ -167,6 +170,7 @@ class Auditor:
             end.record()
             if not _is_over(end, OVERDUE_S + self.calls_per_round * self._claim_ms / 1e3):
                 # It died, or hangs, or never said that it was done: what it is shows when it is asked.
+                self._was_overdue = True
                 side.slots.signal_now(side.done, self._number)
                 ask({"do": "finish"})
             torch.cuda.synchronize()
