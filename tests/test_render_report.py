@@ -88,6 +88,15 @@ def test_provisional_is_not_passed() -> None:
     assert "speed not graded (no GPU found)" in text
 
 
+def test_time_says_who_agreed_to_it() -> None:
+    """Once, beside what it was measured on: a replay, the grader's clock, or nobody."""
+    report = samples.trusted()
+    audited = replace(report, timings=tuple(replace(timing, replayed_ms=None) for timing in report.timings))
+    unaudited = replace(report, timings=tuple(replace(timing, net_ms=None) for timing in audited.timings))
+    ends = [text_of(each).split("n=268435456 float32")[-1].partition("\n")[0] for each in (report, audited, unaudited)]
+    assert ends == [", witnessed", "", ", unaudited"]
+
+
 def test_required_speed_is_said() -> None:
     """A provisional pass under --require speed says that it does not count."""
     assert "Not passed: no speed" in text_of(samples.provisional(), unmet="no speed")

@@ -66,7 +66,8 @@ def _tier_lines(report: Report, tier: TierResult) -> list[str]:
     culprit = next((result for result in counted_cases if result.outcome is tier.outcome), None)
     if tier.tier is Tier.WORK and culprit and tier.outcome.is_failure and tier.outcome is not report.outcome:
         lines.insert(0, f"{tier.outcome} in case {culprit.case.name}")
-    if tier.evidence and lines:
+    # Of times, each says so for itself.
+    if tier.evidence and lines and tier.tier is not Tier.SPEED:
         lines[-1] += f", {tier.evidence}"
     if tier.reason:
         lines.append(tier.reason)
@@ -224,17 +225,19 @@ def _speed_lines(report: Report) -> list[str]:
     """The figures against their targets, the time behind them, and what it was measured on."""
     lines = []
     for timing in report.timings:
-        lines += [*_timing_lines(timing), f"on {timing.device}, {timing.case.name}{_doubt(timing)}"]
+        lines += [*_timing_lines(timing), f"on {timing.device}, {timing.case.name}{_trusted(timing)}"]
     return lines
 
 
 def _operation_lines(timing: Timing) -> tuple[str, ...]:
     """The same with the case in front, whose name begins with the operation's."""
     shape = timing.case.name.removeprefix(timing.case.op).lstrip()
-    return (f"{shape} on {timing.device}{_doubt(timing)}", *_timing_lines(timing))
+    return (f"{shape} on {timing.device}{_trusted(timing)}", *_timing_lines(timing))
 
 
-def _doubt(timing: Timing) -> str:
+def _trusted(timing: Timing) -> str:
+    if timing.replayed_ms is not None:
+        return ", witnessed"
     return "" if timing.audited else ", unaudited"
 
 
