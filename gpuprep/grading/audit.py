@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.device_memory import DeviceBuffer, Place, lay_out
+from gpuprep.device_memory import DeviceBuffer, DeviceMemoryError, Place, lay_out
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.judge import is_within, judge
 from gpuprep.grading.loading import case_seed
@@ -97,7 +97,11 @@ class Auditor:
             places, end = lay_out(outputs, end)
             self._places.append(places)
         self._learner = _Side(end, self.calls_per_round * call_bytes, is_shared=True)
-        self._identity = _Side(end, self.calls_per_round * call_bytes, is_shared=False)
+        try:
+            self._identity = _Side(end, self.calls_per_round * call_bytes, is_shared=False)
+        except DeviceMemoryError:
+            self._learner.close()
+            raise
         self._copy = torch.empty(end, dtype=torch.uint8, device="cuda")
 
     def run(self, learner: Ask, identity: Ask, alone: Callable[[], AbstractContextManager[None]]) -> Audited:
@@ -209,11 +213,15 @@ class _Side:
         self.gate, self.done = n_result_bytes, n_result_bytes + _LINE_BYTES
         """Where the words lie that say which round has begun, and which is over."""
         self.slots = DeviceBuffer(n_result_bytes + 2 * _LINE_BYTES)
-        self.slots.bytes()[n_result_bytes:].zero_()
-        # A driver that can't do this says so now.
-        self.slots.signal(self.gate, 0)
-        self.slots.wait_for(self.gate, 0)
-        self._inputs = DeviceBuffer(n_input_bytes)
+        try:
+            self.slots.bytes()[n_result_bytes:].zero_()
+            # A driver that can't do this says so now.
+            self.slots.signal(self.gate, 0)
+            self.slots.wait_for(self.gate, 0)
+            self._inputs = DeviceBuffer(n_input_bytes)
+        except DeviceMemoryError:
+            self.slots.close()
+            raise
 
     def results(self) -> torch.Tensor:
         """All slots, uint8."""

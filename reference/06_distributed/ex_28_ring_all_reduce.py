@@ -31,16 +31,15 @@ torch.distributed documentation of `batch_isend_irecv`.
 
 from dataclasses import dataclass
 
-# BEGIN SOLUTION
-from itertools import permutations
-
-# END SOLUTION
 import torch
 import torch.distributed as dist
 
 # BEGIN SOLUTION
 RING_BYTES = 32 * 2**20
 """Of the vector: what pays for the messages of another ring."""
+DIRECTIONS = (1, -1)
+LANES = 2
+"""Parts of a large vector that take turns: while what came in of one is added, the other's chunks are on the way."""
 # END SOLUTION
 
 
@@ -67,63 +66,75 @@ def ring_all_reduce(x):
     rank, world = dist.get_rank(), dist.get_world_size()
     if world == 1:
         return
-    # Views, not copies: a chunk that is written is written in x. tensor_split makes the first few one longer.
-    orders = _orders(world)[: max(1, x.nbytes // RING_BYTES)]
-    parts = x.tensor_split(len(orders))
-    rings = [(_Ring(order, rank), part.tensor_split(world)) for order, part in zip(orders, parts, strict=True)]
-    # One chunk of scratch memory a ring: what comes in can't be added before it is there.
-    scratch = [torch.empty_like(chunks[0]) for _, chunks in rings]
-    for step in range(world - 1):
-        # In step 0 every rank sends its own chunk, afterwards the one that it has just added to. What comes in from
-        # the rank before is the chunk that that one has just added to.
-        passed, sums = [], []
-        for (ring, chunks), room in zip(rings, scratch, strict=True):
-            received = chunks[(ring.place - step - 1) % world]
-            arriving = room[: received.numel()]
-            passed.append((ring, chunks[(ring.place - step) % world], arriving))
-            sums.append((received, arriving))
-        _pass_on(passed)
-        for received, arriving in sums:
-            received += arriving
-    # Now the chunk after the rank's own is complete here. It goes round once more, and nothing is added.
-    for step in range(world - 1):
-        _pass_on(
-            [
-                (ring, chunks[(ring.place + 1 - step) % world], chunks[(ring.place - step) % world])
-                for ring, chunks in rings
-            ]
-        )
+    # A small vector goes round in one direction. A larger one goes round in both, half of it in each, unless both
+    # neighbours are the same: links can send both ways at once.
+    n_rings = max(1, x.nbytes // RING_BYTES)
+    directions = DIRECTIONS[:n_rings] if world > 2 else DIRECTIONS[:1]
+    n_lanes = min(LANES, max(1, n_rings // len(directions))) if x.is_cuda and world > 2 else 1
+    lanes = [_Lane(part, directions, rank, world) for part in x.tensor_split(n_lanes)]
+    for step in range(2 * (world - 1)):
+        for lane in lanes:
+            lane.advance(step)
+    for lane in lanes:
+        lane.join()
     # END SOLUTION
 
 
 # BEGIN SOLUTION
 class _Ring:
-    """A way round all ranks, and where this one stands in it."""
+    """Part of a vector on its way round all ranks, in one direction."""
 
-    def __init__(self, order, rank):
-        self.place = order.index(rank)
-        self.next = order[(self.place + 1) % len(order)]
-        self.previous = order[self.place - 1]
+    def __init__(self, part, direction, rank, world):
+        self.next, self.previous = (rank + direction) % world, (rank - direction) % world
+        # Backwards, chunks and ranks are counted backwards.
+        self._place, self._world = direction * rank, world
+        # Views, not copies: a chunk that is written is written in x. tensor_split makes the first few one longer.
+        self._chunks = part.tensor_split(world)
+        # One chunk of scratch memory: what comes in can't be added before it is there.
+        self._room = torch.empty_like(self._chunks[0])
+
+    def messages(self, step):
+        """What is sent in a step, where what comes in goes, and what that is then added to, if anything."""
+        world, place = self._world, self._place
+        if step < world - 1:
+            # Reduce-scatter. In step 0 every rank sends its own chunk, afterwards the one that it has just added to.
+            # What comes in is the chunk that the rank before has just added to.
+            total = self._chunks[(place - step - 1) % world]
+            return self._chunks[(place - step) % world], self._room[: total.numel()], total
+        # All-gather. Now the chunk after the rank's own is complete here. It goes round once more.
+        step -= world - 1
+        return self._chunks[(place + 1 - step) % world], self._chunks[(place - step) % world], None
 
 
-def _orders(world):
-    """Ways round all ranks, each followed by the same in the other direction.
+class _Lane:
+    """The rings of a part of the vector, step by step, on a stream of their own where there are several lanes."""
 
-    Between GPUs that are all linked to each other, one ring uses one link of each in one direction. With all six ways
-    round four of them, every link is busy in both.
-    """
-    ways = list(permutations(range(1, world))) if world <= 4 else [tuple(range(1, world))]
-    return [(0, *way[::turn]) for way in ways if way[0] <= way[-1] for turn in ((1, -1) if world > 2 else (1,))]
+    def __init__(self, part, directions, rank, world):
+        pieces = part.tensor_split(len(directions))
+        self._rings = [_Ring(*each, rank, world) for each in zip(pieces, directions, strict=True)]
+        self._stream = None
+        if part.is_cuda:
+            self._stream = torch.cuda.Stream()
+            self._stream.wait_stream(torch.cuda.current_stream())
 
+    def advance(self, step):
+        """One step of all its rings, all of whose messages are in one batch: none waits for another."""
+        with torch.cuda.stream(self._stream):
+            operations, sums = [], []
+            for ring in self._rings:
+                out, into, total = ring.messages(step)
+                operations += [dist.P2POp(dist.isend, out, ring.next), dist.P2POp(dist.irecv, into, ring.previous)]
+                if total is not None:
+                    sums.append((total, into))
+            for work in dist.batch_isend_irecv(operations):
+                work.wait()
+            for total, arrived in sums:
+                total += arrived
 
-def _pass_on(passed):
-    """Send each ring's chunk to its next rank and receive one from its previous; return when all have arrived."""
-    # In one batch: no message waits for another one, whatever order the neighbours come in.
-    messages = []
-    for ring, out, into in passed:
-        messages += [dist.P2POp(dist.isend, out, ring.next), dist.P2POp(dist.irecv, into, ring.previous)]
-    for work in dist.batch_isend_irecv(messages):
-        work.wait()
+    def join(self):
+        """From here on, what uses the vector waits for it."""
+        if self._stream:
+            torch.cuda.current_stream().wait_stream(self._stream)
 
 
 # END SOLUTION
