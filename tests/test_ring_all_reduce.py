@@ -16,7 +16,7 @@ from gpuprep.model import Outcome
 
 @pytest.mark.parametrize("ring_bytes", [1, 4096])
 def test_several_rings_are_as_right_as_one(curriculum: Curriculum, tmp_path: Path, ring_bytes: int) -> None:
-    """With a threshold so low that every vector goes round all ways at once, sums and bytes are the same."""
+    """With a threshold so low that every vector goes round in both directions, sums and bytes are the same."""
     exercise = curriculum.exercise("ex_28")
     text = curriculum.reference_path(exercise).read_text(encoding="utf-8")
     assert "RING_BYTES = 32 * 2**20" in text

@@ -38,8 +38,6 @@ import torch.distributed as dist
 RING_BYTES = 32 * 2**20
 """Of the vector: what pays for the messages of another ring."""
 DIRECTIONS = (1, -1)
-LANES = 2
-"""Parts of a large vector that take turns: while what came in of one is added, the other's chunks are on the way."""
 # END SOLUTION
 
 
@@ -68,15 +66,21 @@ def ring_all_reduce(x):
         return
     # A small vector goes round in one direction. A larger one goes round in both, half of it in each, unless both
     # neighbours are the same: links can send both ways at once.
-    n_rings = max(1, x.nbytes // RING_BYTES)
-    directions = DIRECTIONS[:n_rings] if world > 2 else DIRECTIONS[:1]
-    n_lanes = min(LANES, max(1, n_rings // len(directions))) if x.is_cuda and world > 2 else 1
-    lanes = [_Lane(part, directions, rank, world) for part in x.tensor_split(n_lanes)]
+    directions = DIRECTIONS[: max(1, x.nbytes // RING_BYTES)] if world > 2 else DIRECTIONS[:1]
+    parts = x.tensor_split(len(directions))
+    rings = [_Ring(part, direction, rank, world) for part, direction in zip(parts, directions, strict=True)]
     for step in range(2 * (world - 1)):
-        for lane in lanes:
-            lane.advance(step)
-    for lane in lanes:
-        lane.join()
+        # All in one batch: no message waits for another one, whatever order the neighbours come in.
+        operations, sums = [], []
+        for ring in rings:
+            out, into, total = ring.messages(step)
+            operations += [dist.P2POp(dist.isend, out, ring.next), dist.P2POp(dist.irecv, into, ring.previous)]
+            if total is not None:
+                sums.append((total, into))
+        for work in dist.batch_isend_irecv(operations):
+            work.wait()
+        for total, arrived in sums:
+            total += arrived
     # END SOLUTION
 
 
@@ -104,37 +108,6 @@ class _Ring:
         # All-gather. Now the chunk after the rank's own is complete here. It goes round once more.
         step -= world - 1
         return self._chunks[(place + 1 - step) % world], self._chunks[(place - step) % world], None
-
-
-class _Lane:
-    """The rings of a part of the vector, step by step, on a stream of their own where there are several lanes."""
-
-    def __init__(self, part, directions, rank, world):
-        pieces = part.tensor_split(len(directions))
-        self._rings = [_Ring(*each, rank, world) for each in zip(pieces, directions, strict=True)]
-        self._stream = None
-        if part.is_cuda:
-            self._stream = torch.cuda.Stream()
-            self._stream.wait_stream(torch.cuda.current_stream())
-
-    def advance(self, step):
-        """One step of all its rings, all of whose messages are in one batch: none waits for another."""
-        with torch.cuda.stream(self._stream):
-            operations, sums = [], []
-            for ring in self._rings:
-                out, into, total = ring.messages(step)
-                operations += [dist.P2POp(dist.isend, out, ring.next), dist.P2POp(dist.irecv, into, ring.previous)]
-                if total is not None:
-                    sums.append((total, into))
-            for work in dist.batch_isend_irecv(operations):
-                work.wait()
-            for total, arrived in sums:
-                total += arrived
-
-    def join(self):
-        """From here on, what uses the vector waits for it."""
-        if self._stream:
-            torch.cuda.current_stream().wait_stream(self._stream)
 
 
 # END SOLUTION
