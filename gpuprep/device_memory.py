@@ -100,13 +100,6 @@ class DeviceBuffer:
         """Have a number written there when all that is on the current stream is done, for those that wait for it."""
         _call("cuStreamWriteValue32_v2", *self._word(offset_bytes), ctypes.c_uint32(number), ctypes.c_uint(0))
 
-    def signal_now(self, offset_bytes: int, number: int) -> None:
-        """The same at once, whatever the current stream is waiting for."""
-        import torch
-
-        with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
-            self.signal(offset_bytes, number)
-
     def _word(self, offset_bytes: int) -> tuple[ctypes.c_void_p, ctypes.c_uint64]:
         import torch
 

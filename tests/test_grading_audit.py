@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,8 +17,12 @@ from gpuprep.grader import Draw
 from gpuprep.grading import audit
 from gpuprep.grading.audit import BareDraw, laid_out
 from gpuprep.grading.card import open_card
+from gpuprep.grading.loading import load_grader
 from gpuprep.grading.session import check
-from gpuprep.model import Outcome
+from gpuprep.grading.speed import AuditRefusedError
+from gpuprep.model import Case, CaseResult, Outcome, Tier
+from gpuprep.worker import stopwatch
+from gpuprep.worker.stopwatch import Rounds
 from gpuprep.worker.timing import is_steady, median_interval
 
 FORGED = """
@@ -93,16 +98,13 @@ def test_copies_by_kernel_keep_every_bit(dtype: torch.dtype) -> None:
 
 
 class Log:
-    """A side, an event and a slot buffer that write down what is done with them."""
+    """A side and a slot buffer that write down when the gate is opened."""
 
     gate = 8
 
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.slots = self
-
-    def record(self) -> None:
-        self.said.append("clock")
 
     def signal(self, offset_bytes: int, number: int) -> None:
         self.said.append((offset_bytes, number))
@@ -111,31 +113,28 @@ class Log:
 def test_round_begins_once() -> None:
     """First the clock, then the inputs, then the gate; and not again."""
     log, source, target = Log(), torch.ones(3), torch.zeros(3)
-    go = audit._Go(log, [(source, target)], log, 5)  # type: ignore[arg-type]
+    go = audit._Go([(source, target)], log, 5)  # type: ignore[arg-type]
+    before = time.perf_counter()
     with go.at_the_latest(60):
         assert log.said == []
-    go()
-    go()
-    assert log.said == ["clock", (8, 5)]
+    started = go()
+    assert before < started <= time.perf_counter()
+    assert go() == started
+    assert log.said == [(8, 5)]
     assert torch.equal(source, target)
 
 
 def test_round_begins_when_patience_ends() -> None:
     """Calls that need to see a value are not all queued before it has begun."""
     log = Log()
-    go = audit._Go(log, [], log, 5)  # type: ignore[arg-type]
+    go = audit._Go([], log, 5)  # type: ignore[arg-type]
     with go.at_the_latest(0.01):
         deadline = time.monotonic() + 10
-        while len(log.said) < 2 and time.monotonic() < deadline:
+        while not log.said and time.monotonic() < deadline:
             time.sleep(0.001)
+        assert log.said == [(8, 5)]
     go()
-    assert log.said == ["clock", (8, 5)]
-
-
-@pytest.mark.parametrize(("is_done", "limit_s"), [(True, 60.0), (False, 0.01)])
-def test_round_that_never_ends_is_given_up(is_done: bool, limit_s: float) -> None:
-    """An event that never comes is not waited for without end."""
-    assert audit._is_over(SimpleNamespace(query=lambda: is_done), limit_s) is is_done
+    assert log.said == [(8, 5)]
 
 
 def test_card_is_opened_once() -> None:
@@ -177,16 +176,144 @@ def test_slow_claims_are_believed(curriculum: Curriculum, tmp_path: Path) -> Non
     assert report.outcome in (Outcome.TOO_SLOW, Outcome.INVALID)
 
 
-NEVER_DONE = """
+# Rounds, without a card
 
-def _queue_only(rounds, inputs, calls, number):
-    signal, rounds._slots.signal = rounds._slots.signal, lambda *_: None
-    {death}
-    _queue(rounds, inputs, calls, number)
-    rounds._slots.signal = signal
+
+class HostBuffer:
+    """A `DeviceBuffer` in the host's memory, by its handle the same for both sides."""
+
+    made: ClassVar[dict[bytes, HostBuffer]] = {}
+
+    def __init__(self, n_bytes: int, *, handle: bytes | None = None) -> None:
+        if handle is not None:
+            self.__dict__ = self.made[handle].__dict__
+            return
+        self.n_bytes = n_bytes
+        self.memory = torch.zeros(max(512, n_bytes), dtype=torch.uint8)
+        self.opened = threading.Condition()
+        self.number = 0
+        self.made[self.handle()] = self
+
+    def handle(self) -> bytes:
+        return id(self.memory).to_bytes(8, "big")
+
+    def bytes(self) -> torch.Tensor:
+        return self.memory
+
+    def tensor(self, place: Place) -> torch.Tensor:
+        return audit._view(self.memory, place)
+
+    def signal(self, _offset_bytes: int, number: int) -> None:
+        with self.opened:
+            self.number = number
+            self.opened.notify_all()
+
+    def wait_for(self, _offset_bytes: int, number: int) -> None:
+        with self.opened:
+            assert self.opened.wait_for(lambda: self.number >= number, 20)
+
+    def close(self) -> None:
+        """Kept: views of it are looked at afterwards."""
+
+
+class Card:
+    """Runs what is queued on it when it is waited for: as a card does, after the gate was opened."""
+
+    def __init__(self, rounds: Rounds) -> None:
+        self._rounds = rounds
+        self._queued: list[Any] = []
+
+    def queue(self, request: dict[str, Any]) -> None:
+        self._queued.append(request)
+
+    def finish(self) -> None:
+        for request in self._queued:
+            self._rounds.queue(request["inputs"], request["calls"], request["number"])
+        self._queued = []
+
+
+class OnHost:
+    """A worker whose card is the host. One that is `eager` has to see a value before it can go on."""
+
+    def __init__(self, run: Any, *, is_eager: bool = False, does_wait: bool = True) -> None:
+        self._run, self._is_eager, self._does_wait = run, is_eager, does_wait
+        self.asked: list[str] = []
+
+    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        self.asked.append(request["do"])
+        if request["do"] == "audit":
+            places = (request["slots"], request["bytes"], request["places"], request["gate"])
+            self._card = Card(Rounds(self._run, *places))
+            return {"status": "open"}
+        if request["do"] == "queue":
+            self._card.queue(request)
+            if not self._is_eager:
+                return {"status": "queued"}
+        if self._does_wait:
+            self._card.finish()
+        return {"status": "done"}
+
+
+@pytest.fixture
+def auditor(curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch) -> audit.Auditor:
+    """An auditor of ex_01 whose card is the host."""
+    for module in (audit, stopwatch):
+        monkeypatch.setattr(module, "DeviceBuffer", HostBuffer)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (2**30, 2**31))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(audit.BareDraw, "__init__", lambda draw, seed, _device: Draw.__init__(draw, seed))
+    monkeypatch.setattr(audit, "ON", "cpu")
+    grader = load_grader(curriculum, curriculum.exercise("ex_01"))
+    case = Case({"n": 65, "dtype": "float32"}, Tier.SPEED, ("cuda",))
+    return audit.Auditor(grader, case, 7, claim_ms=1.0)
+
+
+@pytest.mark.parametrize("is_eager", [False, True])
+def test_rounds_are_gone_through(auditor: audit.Auditor, is_eager: bool) -> None:
+    """Right outputs are right, whether host code is done before the round begins or has to see a value of it."""
+    learner, identity = OnHost(torch.add, is_eager=is_eager), OnHost(None)
+    audited = auditor.run(learner.ask, identity.ask, contextlib.nullcontext)
+    assert (audited.wrong, audited.n_rounds, audited.calls_per_round) == ("", audit.N_ROUNDS, 3)
+    n_rounds = audit.N_ROUNDS + 1
+    assert learner.asked == ["audit", *(["queue"] if is_eager else ["queue", "finish"]) * n_rounds]
+    assert identity.asked == ["audit", *["queue", "finish"] * n_rounds]
+    auditor.close()
+
+
+@pytest.mark.parametrize(
+    "learner",
+    [OnHost(torch.sub), OnHost(torch.add, does_wait=False), OnHost(torch.add, is_eager=True, does_wait=False)],
+    ids=["wrong", "done before it is", "at once"],
+)
+def test_rounds_are_judged(auditor: audit.Auditor, learner: OnHost) -> None:
+    """What is not right when a round is over is wrong."""
+    audited = auditor.run(learner.ask, OnHost(None).ask, contextlib.nullcontext)
+    assert "wrong elements" in audited.wrong
+
+
+def test_gate_is_opened_whatever_happens(auditor: audit.Auditor) -> None:
+    """A worker that fails while it queues leaves nothing waiting."""
+
+    def ask(request: dict[str, Any]) -> dict[str, Any]:
+        if request["do"] == "queue":
+            raise AuditRefusedError(CaseResult(Case({"n": 1}), "cuda", Outcome.RAISED, "no"))
+        return {"status": "open"}
+
+    with pytest.raises(AuditRefusedError):
+        auditor.run(ask, OnHost(None).ask, contextlib.nullcontext)
+    assert auditor._learner.slots.number == 1  # type: ignore[attr-defined]
+
+
+DEAD = """
+
+def _queue_only(rounds, *args):
+    _queue(rounds, *args)
+    os._exit(3)
 
 
 if torch.cuda.is_available():
+    import os
+
     from gpuprep.worker import stopwatch
 
     _queue, stopwatch.Rounds.queue = stopwatch.Rounds.queue, _queue_only
@@ -194,13 +321,9 @@ if torch.cuda.is_available():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(
-    ("death", "outcome"), [("", Outcome.INVALID), ("import os; os._exit(3)", Outcome.CRASHED)], ids=["silent", "dead"]
-)
-def test_round_that_nobody_ends(curriculum: Curriculum, tmp_path: Path, death: str, outcome: Outcome) -> None:
-    """A worker that never says that a round is over, or is no more, keeps no check waiting."""
+def test_worker_that_dies_in_a_round(curriculum: Curriculum, tmp_path: Path) -> None:
+    """It keeps no check waiting."""
     exercise = curriculum.exercise("ex_02")
     path = tmp_path / "ex_02_reduction.py"
-    path.write_text(curriculum.reference_path(exercise).read_text() + NEVER_DONE.format(death=death))
-    report = check(exercise, curriculum, path, device="cuda")
-    assert report.outcome is outcome, report.message or report.first_failure
+    path.write_text(curriculum.reference_path(exercise).read_text() + DEAD)
+    assert check(exercise, curriculum, path, device="cuda").outcome is Outcome.CRASHED

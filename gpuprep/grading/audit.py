@@ -1,16 +1,17 @@
 """Times the learner's function by the grader's own clock, and judges every output that was timed.
 
 A round: the worker queues R calls on the card, behind a gate, each with a copy of its result into a slot that we own
-and have poisoned. Then the clock starts, our own on the card. We write the inputs, which nobody could see before, where
+and have poisoned. Then the clock starts. We write the inputs, which nobody could see before, where
 the calls expect them, and open the gate; the clock stops when we have our own copy of all R results. An identity
 worker, which only copies, does the same while the learner's is held still. So
 
     net = (T_learner(R) − T_identity(R)) / R
 
-is what the function takes on the card, whatever clock its process reports: no host's time is in it. Whoever does not
-wait at the gate, or says too early that all is done, gains nothing: kernels of two processes share a card by turns, and
-what we write and copy is written and copied by kernels. Memory that the learner's process sees is written in its own
-turns only, or it could wait for the identity's to slow that down.
+is what the function takes on the card, whatever clock its process reports. No time of the host's is in it, unless host
+code waits for the card itself. Whoever does not wait at the gate, or says too early that
+all is done, gains nothing: kernels of two processes share a card by turns, and what we write and copy is written and
+copied by kernels. Memory that the learner's process sees is written in its own turns only, or it could wait for the
+identity's to slow that down.
 """
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ MEMORY_SHARE = 0.5
 """Of the card's free memory: what a round's inputs, slots and copies may take."""
 PATIENCE_S = 0.05
 """How long a round waits for its calls to be queued. Host code that needs to see a value is not done before it has."""
-OVERDUE_S = 2.0
-"""A round that takes this much longer than was claimed has gone wrong."""
-_LINE_BYTES = 512
+ON = "cuda"
+"""Where the rounds are."""
+_GATE_BYTES = 512
 
 Ask = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -80,15 +81,15 @@ class Auditor:
 
         self._grader, self._case, self._seed = grader, case, seed
         self._drawn = self._number = 0
-        self._claim_ms = claim_ms
-        self._was_overdue = False
         args = self._draw()
         # Contiguous, as an output is: an oracle may be a view, whose strides would slow the copies into the slots.
         outputs = [want.value.to(getattr(torch, want.dtype)).contiguous() for want in grader.oracle(case, *args)]
         _, call_bytes = lay_out([arg for arg in args if isinstance(arg, torch.Tensor)])
         _, output_bytes = lay_out(outputs)
-        # Inputs as drawn, the learner's and the identity's; both slots and our copy; the oracle's float64.
-        free_bytes = torch.cuda.mem_get_info()[0] * MEMORY_SHARE - 8 * output_bytes * 4
+        # Inputs as drawn, the learner's and the identity's; both slots and our copy; the oracle's float64 beside its
+        # temporaries.
+        judging_bytes = 4 * 8 * max(output.numel() for output in outputs)
+        free_bytes = torch.cuda.mem_get_info()[0] * MEMORY_SHARE - judging_bytes
         fitting = int(free_bytes // (3 * call_bytes + 3 * output_bytes + 1))
         self.calls_per_round = max(1, min(fitting, math.ceil(ROUND_MS / max(claim_ms, 1e-3))))
         self._places: list[list[Place]] = []
@@ -102,7 +103,7 @@ class Auditor:
         except DeviceMemoryError:
             self._learner.close()
             raise
-        self._copy = torch.empty(end, dtype=torch.uint8, device="cuda")
+        self._copy = torch.empty(end, dtype=torch.uint8, device=ON)
 
     def run(self, learner: Ask, identity: Ask, alone: Callable[[], AbstractContextManager[None]]) -> Audited:
         """Rounds of both workers in turn, on the same inputs, so that both meet the same clocks.
@@ -117,20 +118,18 @@ class Auditor:
         differences = []
         for number in range(N_ROUNDS + 1):
             sets = [self._draw() for _ in range(self.calls_per_round)]
-            with alone():
-                identity_ms = self._timed_ms(identity, self._identity, sets)
             # All bits set: NaN in every float format, so a slot that was not written shows.
             self._learner.results().fill_(255)
             learner_ms = self._timed_ms(learner, self._learner, sets)
             if wrong := self._judge(sets):
                 return Audited(0.0, 0.0, 0.0, self.calls_per_round, number, wrong)
+            with alone():
+                identity_ms = self._timed_ms(identity, self._identity, sets)
             # The first round of each warms up.
-            if number or self._was_overdue:
+            if number:
                 differences.append((learner_ms - identity_ms) / self.calls_per_round)
-            if self._was_overdue:
-                break
         low, median, high = median_interval(differences)
-        return Audited(median, low, high, self.calls_per_round, len(differences))
+        return Audited(median, low, high, self.calls_per_round, N_ROUNDS)
 
     def close(self) -> None:
         """Give the memory back."""
@@ -139,7 +138,7 @@ class Auditor:
 
     def _draw(self) -> tuple[Any, ...]:
         self._drawn += 1
-        draw = BareDraw(case_seed(self._seed + 1000 + self._drawn, self._case), "cuda")
+        draw = BareDraw(case_seed(self._seed + 1000 + self._drawn, self._case), ON)
         return self._grader.inputs(self._case, draw)
 
     def _opening(self, side: _Side) -> dict[str, Any]:
@@ -149,36 +148,31 @@ class Auditor:
             "bytes": side.slots.n_bytes,
             "places": [[asdict(place) for place in call] for call in self._places],
             "gate": side.gate,
-            "done": side.done,
         }
 
     def _timed_ms(self, ask: Ask, side: _Side, sets: Sequence[tuple[Any, ...]]) -> float:
         import torch
 
         self._number += 1
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         inputs, calls = side.expecting(sets)
+        queue = {"do": "queue", "inputs": side.handed_over(), "calls": calls, "number": self._number}
         torch.cuda.synchronize()
         gc.collect(0)
         gc.disable()
         try:
-            go = _Go(start, inputs, side, self._number)
+            go = _Go(inputs, side, self._number)
             try:
                 with go.at_the_latest(PATIENCE_S):
-                    ask({"do": "queue", "inputs": side.handed_over(), "calls": calls, "number": self._number})
+                    answer = ask({**queue, "patience_s": PATIENCE_S})
             finally:
                 # Whatever became of the calls: what waits at the gate must end.
-                go()
-            side.slots.wait_for(side.done, self._number)
-            _copy_by_kernel(side.results().view(torch.int64), self._copy.view(torch.int64))
-            end.record()
-            if not _is_over(end, OVERDUE_S + self.calls_per_round * self._claim_ms / 1e3):
-                # It died, or hangs, or never said that it was done: what it is shows when it is asked.
-                self._was_overdue = True
-                side.slots.signal_now(side.done, self._number)
+                started = go()
+            # Host code that waited for the round to begin is done with it when there is an answer.
+            if answer["status"] != "done":
                 ask({"do": "finish"})
+            _copy_by_kernel(side.results().view(torch.int64), self._copy.view(torch.int64))
             torch.cuda.synchronize()
-            return float(start.elapsed_time(end))
+            return (time.perf_counter() - started) * 1e3
         finally:
             gc.enable()
 
@@ -210,9 +204,9 @@ class _Side:
     def __init__(self, n_result_bytes: int, n_input_bytes: int, *, is_shared: bool) -> None:
         self._is_shared = is_shared
         self._n_result_bytes = n_result_bytes
-        self.gate, self.done = n_result_bytes, n_result_bytes + _LINE_BYTES
-        """Where the words lie that say which round has begun, and which is over."""
-        self.slots = DeviceBuffer(n_result_bytes + 2 * _LINE_BYTES)
+        self.gate = n_result_bytes
+        """Where the word lies that says which round has begun."""
+        self.slots = DeviceBuffer(n_result_bytes + _GATE_BYTES)
         try:
             self.slots.bytes()[n_result_bytes:].zero_()
             # A driver that can't do this says so now.
@@ -249,26 +243,25 @@ class _Go:
     """Starts the clock of a round, and then the round, once: when it is called, or when patience ends.
 
     Args:
-        start: the event that starts the clock.
         inputs: each beside the place where the calls expect it.
         side: whose round it is.
         number: of the round: what opens the gate.
     """
 
-    def __init__(self, start: Any, inputs: Sequence[tuple[torch.Tensor, torch.Tensor]], side: _Side, number: int):
-        self._start, self._inputs, self._side, self._number = start, inputs, side, number
+    def __init__(self, inputs: Sequence[tuple[torch.Tensor, torch.Tensor]], side: _Side, number: int) -> None:
+        self._inputs, self._side, self._number = inputs, side, number
         self._lock = threading.Lock()
-        self._is_gone = False
+        self._started: float | None = None
 
-    def __call__(self) -> None:
+    def __call__(self) -> float:
+        """When it began, by `time.perf_counter`."""
         with self._lock:
-            if self._is_gone:
-                return
-            self._is_gone = True
-            self._start.record()
-            for tensor, place in self._inputs:
-                _copy_by_kernel(tensor, place)
-            self._side.slots.signal(self._side.gate, self._number)
+            if self._started is None:
+                self._started = time.perf_counter()
+                for tensor, place in self._inputs:
+                    _copy_by_kernel(tensor, place)
+                self._side.slots.signal(self._side.gate, self._number)
+            return self._started
 
     @contextlib.contextmanager
     def at_the_latest(self, patience_s: float) -> Iterator[None]:
@@ -299,15 +292,6 @@ def _copy_by_kernel(source: torch.Tensor, target: torch.Tensor) -> None:
 
     width = getattr(torch, _WIDTHS[source.element_size()])
     torch.bitwise_or(source.view(width), 0, out=target.view(width))
-
-
-def _is_over(event: Any, limit_s: float) -> bool:
-    """Waits for an event, so long at most."""
-    deadline = time.monotonic() + limit_s
-    while not event.query():
-        if time.monotonic() > deadline:
-            return False
-    return True
 
 
 def laid_out(sets: Sequence[Sequence[Any]]) -> tuple[list[torch.Tensor], list[Place], int, list[list[Any]]]:

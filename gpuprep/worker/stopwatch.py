@@ -6,6 +6,7 @@ Arguments come as the handle of a device buffer that the trusted side owns, or, 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -75,16 +76,17 @@ class Stopwatch:
             run = self._runner.run if self._runner.function is not None else None
             if self._rounds is not None:
                 self._rounds.close()
-            gate, done = request["gate"], request["done"]
-            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"], gate, done)
+            self._rounds = Rounds(run, request["slots"], request["bytes"], request["places"], request["gate"])
             return {"status": "open"}
         if request["do"] == "put_away":
             self._put_away()
             return {"status": "put_away"}
         assert self._rounds is not None  # noqa: S101  the trusted side opens an audit before its first round
         if request["do"] == "queue":
+            began = time.monotonic()
             self._rounds.queue(request["inputs"], request["calls"], request["number"])
-            return {"status": "queued"}
+            if time.monotonic() < began + request["patience_s"]:
+                return {"status": "queued"}
         self._rounds.finish()
         return {"status": "done"}
 
@@ -110,7 +112,7 @@ class Stopwatch:
 
 
 class Rounds:
-    """Serves the rounds of one audit: queue the calls and the copies of their results, and a sign that all is done.
+    """Serves the rounds of one audit: queue the calls and the copies of their results, and say when all is done.
 
     What is queued waits on the card until the trusted side has written the round's inputs. So nothing can be computed
     before, and whatever host code takes until then is over when the clock starts.
@@ -124,14 +126,13 @@ class Rounds:
         n_bytes: their size.
         places: one list of places a call: where each of its outputs goes.
         gate: where in the same buffer the word lies that says which round has its inputs.
-        done: where the one lies that says which round is over.
     """
 
     def __init__(
-        self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any], gate: int, done: int
+        self, run: Callable[..., Any] | None, slots: str, n_bytes: int, places: Sequence[Any], gate: int
     ) -> None:
         self._run = run
-        self._gate, self._done = gate, done
+        self._gate = gate
         self._slots = DeviceBuffer(n_bytes, handle=bytes.fromhex(slots))
         self._targets = [[self._slots.tensor(Place.from_json(row)) for row in call] for call in places]
         # Made now, so that the identity has nothing to do in a round but the copies.
@@ -155,7 +156,6 @@ class Rounds:
             outputs = returned if isinstance(returned, tuple | list) else (returned,)
             for target, output in zip(targets, outputs, strict=True):
                 target.copy_(output)
-        self._slots.signal(self._done, number)
 
     def finish(self) -> None:
         """Wait until all of it is done."""

@@ -1,7 +1,7 @@
 # expect: PROVISIONAL
 # expect-gpu: PASSED|PROVISIONAL|TOO_SLOW
-# As many rings at once as there are ways round all ranks, each in both directions, so that every link between four ranks
-# is used. (Between H200s that is slower than two rings: six messages a step share what two get.)
+# As many rings at once as there are ways round all ranks, each in both directions: every link between four is used.
+# (Between H200s that is slower than two rings: six messages a step share what two get.)
 
 from dataclasses import dataclass
 from itertools import permutations
