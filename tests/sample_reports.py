@@ -114,9 +114,8 @@ def timed_apart(add: float = 0.981, total: float = 0.61, reason: str = "") -> Re
 def trusted() -> Report:
     """A gold report whose work and time were witnessed, and whose time was audited."""
     report = timed()
-    tiers = tuple(
-        tier if tier.tier is Tier.CORRECT else replace(tier, evidence=Evidence.WITNESSED) for tier in report.tiers
-    )
+    witnessed = TierResult(Tier.WORK, Outcome.PASSED, evidence=Evidence.WITNESSED)
+    tiers = tuple(witnessed if tier.tier is Tier.WORK else tier for tier in report.tiers)
     timings = tuple(replace(timing, claimed_ms=0.752, net_ms=0.75, replayed_ms=0.751) for timing in report.timings)
     return replace(report, tiers=tiers, timings=timings)
 

@@ -129,8 +129,7 @@ def _speed(graded: Graded) -> TierResult | None:
     worst = _first([Outcome.PASSED, *(timing.outcome for timing in graded.timings)])
     if worst is Outcome.PASSED and (graded.why_no_speed or not graded.timings):
         return TierResult(Tier.SPEED, Outcome.SKIPPED, graded.why_no_speed or _why_skipped(graded))
-    is_witnessed = bool(graded.timings) and all(timing.replayed_ms is not None for timing in graded.timings)
-    return TierResult(Tier.SPEED, worst, evidence=Evidence.WITNESSED if is_witnessed else None)
+    return TierResult(Tier.SPEED, worst)
 
 
 def _why_inconclusive(graded: Graded) -> str:

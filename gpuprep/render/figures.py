@@ -66,8 +66,7 @@ def _tier_lines(report: Report, tier: TierResult) -> list[str]:
     culprit = next((result for result in counted_cases if result.outcome is tier.outcome), None)
     if tier.tier is Tier.WORK and culprit and tier.outcome.is_failure and tier.outcome is not report.outcome:
         lines.insert(0, f"{tier.outcome} in case {culprit.case.name}")
-    # Of times, each says so for itself.
-    if tier.evidence and lines and tier.tier is not Tier.SPEED:
+    if tier.evidence and lines:
         lines[-1] += f", {tier.evidence}"
     if tier.reason:
         lines.append(tier.reason)

@@ -20,15 +20,14 @@ from gpuprep.cuda.compiled import CompiledModule
 from gpuprep.cuda.errors import BackEndMissingError, CudaCompileError
 from gpuprep.worker.cuda_replay import described_source, sizes_of
 from gpuprep.worker.launching import ARITHMETIC, DESCRIBED, MAX_STEPS, tensors_in
-from gpuprep.worker.memory import MAX_ELEMENTS, dtype_of
-from gpuprep.worker.sandbox import BROKEN, ForbiddenError, UnfollowedError, decoded, jitted
+from gpuprep.worker.memory import MAX_BYTES, MAX_ELEMENTS, dtype_of
+from gpuprep.worker.sandbox import BROKEN, ForbiddenError, UnfollowedError, decoded, jitted, numbered
 
 Answer = dict[str, Any]
 Storages = list[torch.Tensor]
 """For each numbered storage a tensor that begins where it begins."""
 Make = Callable[[Storages], Any]
 """Makes an argument of a launch, during a call."""
-_MAX_BYTES = 2**40
 
 
 def followed(recipe: Mapping[str, Any]) -> tuple[CardReplay | None, Answer]:
@@ -100,7 +99,7 @@ class CardReplay:
         return _copier(step) if "copy" in step else _computer(step)
 
     def _launch(self, step: Mapping[str, Any]) -> Callable[[Storages], None]:
-        function = self._functions[_index(step["launch"], self._functions)]
+        function = numbered(step["launch"], self._functions)
         grid = sizes_of(step["grid"])
         makers = {name: self._argument(value) for name, value in step["args"].items()}
         options = {name: decoded(value, ()) for name, value in step["options"].items()}
@@ -125,7 +124,7 @@ class CardReplay:
         return lambda _storages: found
 
     def _run(self, step: Mapping[str, Any]) -> Callable[[Storages], None]:
-        module = self._modules[_index(step["run"], self._modules)]
+        module = numbered(step["run"], self._modules)
         kernel, shared_bytes = step["kernel"], step["shared_bytes"]
         if type(kernel) is not str or type(shared_bytes) is not int:
             raise TypeError("a launch without a kernel")
@@ -168,7 +167,7 @@ def _viewer(place: Sequence[Any]) -> Callable[[Storages], torch.Tensor]:
 
 def _maker(step: Mapping[str, Any], device: str) -> Callable[[Storages], None]:
     number, n_bytes, element, fill = step["make"], step["bytes"], dtype_of(step["dtype"]), step["fill"]
-    if type(n_bytes) is not int or not 0 <= n_bytes < _MAX_BYTES:
+    if type(n_bytes) is not int or not 0 <= n_bytes < MAX_BYTES:
         raise ValueError(f"a storage of {n_bytes} bytes")
     n_elements = -(-n_bytes // element.itemsize)
     value = None if fill is None else torch.frombuffer(bytearray.fromhex(fill), dtype=element).item()
@@ -214,9 +213,3 @@ def _computer(step: Mapping[str, Any]) -> Callable[[Storages], None]:
 
 def _number(value: float) -> Make:
     return lambda _storages: value
-
-
-def _index(value: Any, items: Sequence[Any]) -> int:
-    if type(value) is not int or not 0 <= value < len(items):
-        raise ValueError(f"{value!r} where the number of a function or a module belongs")
-    return value

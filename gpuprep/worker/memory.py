@@ -17,6 +17,8 @@ _DTYPES = frozenset(
     "float64 float32 float16 bfloat16 float8_e4m3fn float8_e5m2 bool "
     "int64 int32 int16 int8 uint64 uint32 uint16 uint8".split()
 )
+MAX_BYTES = 2**40
+"""Of one storage; no machine has as much."""
 MAX_ELEMENTS = 2**32
 """Of one tensor; a stride of 0 makes a large one out of nothing."""
 
@@ -54,7 +56,7 @@ class Memory:
     def make(self, number: int, n_bytes: int, dtype: str, fill: str | None) -> int:
         """A new storage; how many elements were filled."""
         element = dtype_of(dtype)
-        if type(n_bytes) is not int or not 0 <= n_bytes < 2**40:
+        if type(n_bytes) is not int or not 0 <= n_bytes < MAX_BYTES:
             raise ValueError(f"a storage of {n_bytes} bytes")
         n_elements = -(-n_bytes // element.itemsize)
         try:

@@ -162,7 +162,7 @@ def decoded(value: Any, functions: Sequence[Any]) -> Any:
     if kind == "module" and what in _MODULES:
         return _MODULES[what]
     if kind == "function":
-        return functions[_place(what, functions)]
+        return numbered(what, functions)
     raise UnfollowedError(str(what))
 
 
@@ -326,7 +326,12 @@ def _executed(definition: ast.stmt, path: str, namespace: dict[str, Any]) -> Any
     return made
 
 
-def _place(value: Any, items: Sequence[Any]) -> int:
-    if type(value) is not int or not 0 <= value < len(items):
-        raise ValueError(f"{value!r} where the number of a function belongs")
-    return value
+def numbered(number: Any, items: Sequence[Any]) -> Any:
+    """The function or module that a recipe names by its number.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if type(number) is not int or not 0 <= number < len(items):
+        raise ValueError(f"{number!r} where the number of a function or a module belongs")
+    return items[number]

@@ -24,7 +24,7 @@ from gpuprep.model import Work
 from gpuprep.worker.cuda_replay import CudaReplay, modules_of
 from gpuprep.worker.launching import DESCRIBED, MAX_STEPS
 from gpuprep.worker.memory import Memory
-from gpuprep.worker.sandbox import BROKEN, ForbiddenError, UnfollowedError, compiled, decoded
+from gpuprep.worker.sandbox import BROKEN, ForbiddenError, UnfollowedError, compiled, decoded, numbered
 
 Answer = dict[str, Any]
 
@@ -151,13 +151,10 @@ class _Walk:
         }
 
     def _launch(self, functions: Sequence[Any], step: Mapping[str, Any]) -> None:
-        place, grid = step["launch"], tuple(step["grid"])
-        if type(place) is not int or not 0 <= place < len(functions):
-            raise ValueError(f"no function {place}")
+        kernel, grid = numbered(step["launch"], functions), tuple(step["grid"])
         if not 1 <= len(grid) <= 3 or any(type(size) is not int or size < 0 for size in grid):
             raise ValueError(f"no grid {grid}")
         values = {name: self._argument(value, functions) for name, value in step["args"].items()}
-        kernel = functions[place]
         path = kernel.fn.__code__.co_filename
         with self._counter.recording(reverse=self._is_reversed, inputs=self._inputs, path=path) as recording:
             try:
@@ -171,10 +168,7 @@ class _Walk:
     def _run(self, modules: Sequence[CudaReplay], step: Mapping[str, Any]) -> None:
         """A launch of a CUDA kernel."""
         self._is_order_free = False
-        place = step["run"]
-        if type(place) is not int or not 0 <= place < len(modules):
-            raise ValueError(f"no module {place}")
-        module = modules[place]
+        module = numbered(step["run"], modules)
         values = [self._cuda_argument(value) for value in step["args"]]
         with self._counter.recording(reverse=self._is_reversed, inputs=self._inputs, path=module.path) as recording:
             try:
