@@ -1,10 +1,12 @@
 """How much memory the tensors of host code hold."""
 
-import threading
-import time
+import itertools
+from types import SimpleNamespace
 
+import pytest
 import torch
 
+from gpuprep.counters import allocations
 from gpuprep.counters.torch_ops import HostOps
 
 KIB = 1024
@@ -58,22 +60,30 @@ def test_a_buffer_from_an_earlier_call_counts_when_it_is_used():
     assert _measured(lambda: kept.add_(1)) == (4 * KIB, 4 * KIB)
 
 
-def _clear_soon(lent):
-    time.sleep(0.003)
-    lent.clear()
-
-
-def test_collective_gets_time_to_let_go():
+@pytest.mark.parametrize(("has_ended", "peak_bytes"), [(False, 8 * KIB), (True, 4 * KIB)])
+def test_collective_gets_time_to_let_go(monkeypatch, has_ended, peak_bytes):
     """What another thread frees just after somebody waited for it does not count beside what is made next."""
-    for has_ended in (False, True):
-        host_ops = HostOps()
-        with host_ops.recording():
-            lent = [torch.empty(KIB)]
-            thread = threading.Thread(target=_clear_soon, args=(lent,))
-            thread.start()
-            if has_ended:
-                host_ops.allocations.collective_ended()
-            other = torch.empty(KIB)
-            thread.join()
-        assert other.numel() == KIB
-        assert host_ops.allocations.peak_bytes == (4 * KIB if has_ended else 8 * KIB)
+    lent = []
+    # The other thread lets go as soon as this one sleeps, and time stands still until then.
+    monkeypatch.setattr(allocations, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: lent.clear()))
+    host_ops = HostOps()
+    with host_ops.recording():
+        lent.append(torch.empty(KIB))
+        if has_ended:
+            host_ops.allocations.collective_ended()
+        other = torch.empty(KIB)
+    assert other.numel() == KIB
+    assert host_ops.allocations.peak_bytes == peak_bytes
+
+
+def test_what_is_kept_after_a_collective_counts_in_the_end(monkeypatch):
+    """Waiting for a thread to let go has an end: what is still there then is held."""
+    passed_s = itertools.count(step=allocations.LETTING_GO_S / 4)
+    monkeypatch.setattr(allocations, "time", SimpleNamespace(monotonic=lambda: next(passed_s), sleep=lambda _: None))
+    host_ops = HostOps()
+    with host_ops.recording():
+        kept = torch.empty(KIB)
+        host_ops.allocations.collective_ended()
+        other = torch.empty(KIB)
+    assert kept.numel() == other.numel()
+    assert host_ops.allocations.peak_bytes == 8 * KIB
