@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from gpuprep.errors import ProgressError
 
@@ -26,6 +28,56 @@ ATTEMPTS = "record of attempts"
 
 _RETRY_PAUSE_S = 0.01
 """Between two tries where SQLite reports a lock at once, without waiting for its own busy timeout."""
+
+
+class Database:
+    """A SQLite file that is opened when it is needed, and to be written only when something is. A context manager.
+
+    Args:
+        path: the file. It is created by the first write only.
+        migrations: its schema.
+        what: the file holds, in words.
+    """
+
+    def __init__(self, path: Path, migrations: Migrations, what: str = ATTEMPTS) -> None:
+        self.path = path
+        self._migrations, self._what = migrations, what
+        self._connection: sqlite3.Connection | None = None
+        self._can_write = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the file. A later call opens it again."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._can_write = None, False
+
+    def _rows(self, sql: str, *parameters: str | int) -> list[tuple[Any, ...]]:
+        with self._reading() as connection:
+            return [] if connection is None else connection.execute(sql, parameters).fetchall()
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection | None]:
+        """None where nothing was written yet."""
+        with explained(self.path, "read", self._what):
+            if self._connection is None:
+                self._connection = open_to_read(self.path, self._migrations)
+            yield self._connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: what is written in it is on the disk when it is left."""
+        with explained(self.path, "write", self._what):
+            if self._connection is None or not self._can_write:
+                self.close()
+                self._connection, self._can_write = open_to_write(self.path, self._migrations), True
+            with transaction(self._connection):
+                yield self._connection
 
 
 def open_to_read(path: Path, migrations: Migrations) -> sqlite3.Connection | None:

@@ -7,18 +7,15 @@ for survives a kill at any moment. Reading never creates the file, and works in 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from gpuprep import attempt_sources
 from gpuprep.attempt_sources import SourceNames
-from gpuprep.database import explained, open_to_read, open_to_write, transaction, unreadable
+from gpuprep.database import Database, unreadable
 from gpuprep.model import Outcome, Report
 
 _MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -91,7 +88,7 @@ class Attempt:
     """Why its sources were not kept, where that was decided."""
 
 
-class Progress:
+class Progress(Database):
     """The record of attempts. A context manager; nothing is opened before it is needed.
 
     Args:
@@ -99,21 +96,7 @@ class Progress:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection: sqlite3.Connection | None = None
-        self._can_write = False
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Lets go of the file. A later call opens it again."""
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._can_write = None, False
+        super().__init__(path, _MIGRATIONS)
 
     def record(self, report: Report, sources: Mapping[str, bytes] | None = None, *, unkept: str = "") -> int:
         """Keeps one check for good.
@@ -170,8 +153,7 @@ class Progress:
         Raises:
             ProgressError: the record is damaged.
         """
-        with explained(self.path, "read"):
-            connection = self._reader()
+        with self._reading() as connection:
             return {} if connection is None else attempt_sources.fetch(connection, attempt.sources, self.path)
 
     def attempts(self, exercise_id: str) -> tuple[Attempt, ...]:
@@ -276,29 +258,6 @@ class Progress:
             )
         except (ValueError, TypeError) as error:
             raise unreadable(self.path, f"attempt {number}: {error}") from error
-
-    def _rows(self, sql: str, *parameters: str | int) -> list[tuple[Any, ...]]:
-        with explained(self.path, "read"):
-            connection = self._reader()
-            return [] if connection is None else connection.execute(sql, parameters).fetchall()
-
-    def _reader(self) -> sqlite3.Connection | None:
-        if self._connection is None:
-            self._connection = open_to_read(self.path, _MIGRATIONS)
-        return self._connection
-
-    def _writer(self) -> sqlite3.Connection:
-        if self._connection is None or not self._can_write:
-            self.close()
-            self._connection, self._can_write = open_to_write(self.path, _MIGRATIONS), True
-        return self._connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with explained(self.path, "write"):
-            connection = self._writer()
-            with transaction(connection):
-                yield connection
 
 
 def _now() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import sample_reports as samples
+from nobody import as_nobody
 
 from gpuprep.classroom.journal import FILE_NAME, Grade, Identity, Journal, Noted
 from gpuprep.errors import ProgressError, UsageError
@@ -83,6 +85,29 @@ def test_grade_is_a_report_or_a_fault() -> None:
         Grade("ada", "ex_01")
     with pytest.raises(ValueError, match="either"):
         Grade("ada", "ex_01", report=samples.wrong_values(), fault="it died")
+
+
+def test_a_journal_that_cannot_be_written_is_read(open_folder: Path) -> None:
+    """Looking at a class needs no right to change it; grading does, and says so."""
+    path = open_folder / FILE_NAME
+    with Journal(open_folder) as journal:
+        journal.begin(IDENTITY, [ADA, BOB], "title: Homework 1")
+    path.chmod(0o444)
+    open_folder.chmod(0o555)
+
+    def look_and_record() -> str:
+        with Journal(open_folder) as journal:
+            names = [noted.name for noted in journal.submissions()]
+            try:
+                journal.record(Grade("bob", "ex_01", fault="it died"))
+            except ProgressError as error:
+                return json.dumps([names, error.message])
+        return "recorded"
+
+    names, message = json.loads(as_nobody(look_and_record))
+    assert names == ["ada", "bob"]
+    assert message.startswith(f"The journal of the class {path} can't be written")
+    assert sorted(open_folder.iterdir()) == [path]
 
 
 def test_damaged_journal_is_told(folder: Path) -> None:

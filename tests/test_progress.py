@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from nobody import as_nobody
 
 from gpuprep import progress as progress_module
 from gpuprep.errors import ProgressError
@@ -450,38 +449,6 @@ def test_a_state_folder_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     assert caught.value.next_step
 
 
-@pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that every user can reach, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    yield folder
-    folder.chmod(0o755)
-    shutil.rmtree(folder)
-
-
-def _as_nobody(action: Callable[[], str]) -> str:
-    """What the action returns in a child that has no special rights: root may write where nobody may."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            if os.getuid() == 0:
-                os.setgroups([])
-                os.setgid(65534)
-                os.setuid(65534)
-            answer = action()
-        except BaseException as error:  # noqa: BLE001 - the parent must hear of whatever it was
-            answer = f"{type(error).__name__}: {error}"
-        os.write(writing, answer.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
-
-
 def test_a_read_only_folder_is_read_but_not_written(open_folder: Path) -> None:
     """Without the right to write, what was recorded is shown and recording names the path and a next step."""
     path = open_folder / "progress.db"
@@ -499,7 +466,7 @@ def test_a_read_only_folder_is_read_but_not_written(open_folder: Path) -> None:
                 return json.dumps([counts, error.message, error.next_step, progress.counts()])
         return "recorded"
 
-    counts, message, next_step, counts_after = json.loads(_as_nobody(look_and_record))
+    counts, message, next_step, counts_after = json.loads(as_nobody(look_and_record))
     assert counts == counts_after == {"ex_01": 1}
     assert str(path) in message
     assert str(open_folder) in next_step
@@ -513,7 +480,7 @@ def test_an_unreadable_folder_is_reported(open_folder: Path) -> None:
         progress.record(failed())
     hidden.chmod(0o000)
 
-    assert _as_nobody(lambda: str(Progress(hidden / "progress.db").counts())).startswith("ProgressError")
+    assert as_nobody(lambda: str(Progress(hidden / "progress.db").counts())).startswith("ProgressError")
     hidden.chmod(0o755)
 
 

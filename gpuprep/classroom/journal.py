@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from gpuprep.database import explained, open_to_write, transaction, unreadable
+from gpuprep.database import Database, unreadable
 from gpuprep.errors import UsageError
 from gpuprep.grading.reports import report_from
 from gpuprep.model import Report
@@ -111,21 +108,11 @@ class Grade:
             raise ValueError(f"{self.submission} {self.exercise_id}: either a report or a fault")
 
 
-class Journal:
-    """The journal of one output folder. Leaving its context closes it."""
+class Journal(Database):
+    """The journal of one output folder. A context manager; whoever only reads needs no right to write there."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / FILE_NAME
-        with explained(self.path, "write", _WHAT):
-            self._connection = open_to_write(self.path, _MIGRATIONS)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._connection.close()
+        super().__init__(folder / FILE_NAME, _MIGRATIONS, _WHAT)
 
     def begin(self, identity: Identity, submissions: Sequence[Noted], assignment: str) -> None:
         """Note what is going to be graded, all of it or nothing.
@@ -303,15 +290,6 @@ class Journal:
         """Note that all of it has been graded."""
         with self._writing() as connection:
             connection.execute("UPDATE upgrades SET finished = ? WHERE number = ?", (_now(), upgrade.number))
-
-    def _rows(self, sql: str) -> list[tuple[Any, ...]]:
-        with explained(self.path, "read", _WHAT):
-            return self._connection.execute(sql).fetchall()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with explained(self.path, "write", _WHAT), transaction(self._connection):
-            yield self._connection
 
 
 def _packed(content: object) -> bytes:
