@@ -61,10 +61,21 @@ class DeviceBuffer:
         self._is_ours = handle is None
         self._pointer = ctypes.c_uint64()
         if handle is None:
-            _call("cuMemAlloc_v2", ctypes.byref(self._pointer), ctypes.c_size_t(self.n_bytes))
+            self._allocate()
             return
         opened = _Handle.from_buffer_copy(handle)
         _call("cuIpcOpenMemHandle_v2", ctypes.byref(self._pointer), opened, ctypes.c_uint(_LAZY_PEER_ACCESS))
+
+    def _allocate(self) -> None:
+        import torch
+
+        wanted = ctypes.byref(self._pointer), ctypes.c_size_t(self.n_bytes)
+        try:
+            _call("cuMemAlloc_v2", *wanted)
+        except DeviceMemoryError:
+            # The driver doesn't know what torch keeps for later.
+            torch.cuda.empty_cache()
+            _call("cuMemAlloc_v2", *wanted)
 
     def handle(self) -> bytes:
         """What another process opens this buffer with."""

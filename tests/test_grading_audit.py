@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from waiting import soon
 
 from gpuprep.curriculum import Curriculum
 from gpuprep.device_memory import ALIGNMENT, PAGE_BYTES, DeviceBuffer, Place, lay_out
@@ -129,11 +130,20 @@ def test_round_begins_when_patience_ends() -> None:
     log = Log()
     go = audit._Go([], log, 5)  # type: ignore[arg-type]
     with go.at_the_latest(0.01):
-        deadline = time.monotonic() + 10
-        while not log.said and time.monotonic() < deadline:
-            time.sleep(0.001)
-        assert log.said == [(8, 5)]
+        assert soon(lambda: log.said == [(8, 5)])
     go()
+    assert log.said == [(8, 5)]
+
+
+def test_round_that_can_not_begin_keeps_nobody_waiting() -> None:
+    """The gate is opened all the same, and whoever asks when it began hears why it did not; also from the timer."""
+    log, source = Log(), torch.ones(3)
+    go = audit._Go([(source, torch.zeros(3)[:1].expand(3))], log, 5)  # type: ignore[arg-type]
+    with go.at_the_latest(0.01):
+        assert soon(lambda: log.said == [(8, 5)])
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="single memory location"):
+            go()
     assert log.said == [(8, 5)]
 
 
@@ -274,6 +284,7 @@ def test_rounds_are_gone_through(auditor: audit.Auditor, is_eager: bool) -> None
     learner, identity = OnHost(torch.add, is_eager=is_eager), OnHost(None)
     audited = auditor.run(learner.ask, identity.ask, contextlib.nullcontext)
     assert (audited.wrong, audited.n_rounds, audited.calls_per_round) == ("", audit.N_ROUNDS, 3)
+    assert audited.has_waited is is_eager
     n_rounds = audit.N_ROUNDS + 1
     assert learner.asked == ["audit", *(["queue"] if is_eager else ["queue", "finish"]) * n_rounds]
     assert identity.asked == ["audit", *["queue", "finish"] * n_rounds]

@@ -144,6 +144,7 @@ def test_launches_that_take_a_little_longer_count(look: Look) -> None:
         ({"why_not": "a CUDA graph"}, "a CUDA graph"),
         ({"answer": {"status": "unfollowed", "message": "libdevice"}}, "libdevice"),
         ({"fault": failed(Outcome.RAISED, "RuntimeError: no")}, "from its source alone, RuntimeError: no"),
+        ({"fault": failed(Outcome.INVALID, "our clocks differ")}, "from its source alone, our clocks differ"),
         ({"fault": failed(Outcome.TIMED_OUT, "the first calls took 9 s")}, "from its source alone, the first calls"),
         ({"fault": StopGradingError(Outcome.CRASHED, "the process ended")}, "the process ended"),
         ({"draws": (torch.zeros(3), 6)}, "its inputs have another layout, or other numbers"),
@@ -164,7 +165,6 @@ def test_what_can_not_be_replayed_is_no_fault(look: Look, script: dict[str, Any]
         ({"answer": {"status": "forbidden", "message": "an import in a kernel"}}, Outcome.BANNED_CALL, "an import"),
         ({"fault": failed(Outcome.WRONG_VALUES)}, Outcome.BANNED_CALL, "something else computed what was timed"),
         ({"fault": failed(Outcome.BANNED_CALL, "cuBLAS")}, Outcome.BANNED_CALL, "done again from their source: cuBLAS"),
-        ({"fault": failed(Outcome.INVALID, "clocks")}, Outcome.INVALID, "done again from their source: clocks"),
     ],
 )
 def test_what_a_replay_shows(look: Look, script: dict[str, Any], outcome: Outcome, said: str) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import several_operations as several
 import torch
 
 from gpuprep.curriculum import Curriculum
+from gpuprep.device_memory import DeviceMemoryError
 from gpuprep.errors import GraderFaultError
 from gpuprep.exercise import Exercise, Target
 from gpuprep.grader import Traffic
@@ -22,7 +23,7 @@ from gpuprep.grading import lease, machine, speed_tier
 from gpuprep.grading import session as session_module
 from gpuprep.grading import speed as speed_module
 from gpuprep.grading.asking import Asking, StopGradingError
-from gpuprep.grading.audit import Audited
+from gpuprep.grading.audit import Ask, Audited
 from gpuprep.grading.ceilings import Ceilings, UnstableCardError
 from gpuprep.grading.process import WorkerDiedError, WorkerTimeoutError
 from gpuprep.grading.replay import Replayed
@@ -192,6 +193,7 @@ def test_ceilings_come_once_and_after_the_learner(bench: Bench, plan: Plan, log:
         "claim add",
         "put add away",
         "claim total",
+        "put total away",
         "learner stopped",
         "ceilings float16",
         "figures add",
@@ -268,7 +270,7 @@ class Replays:
 def test_launches_are_replayed_when_the_learner_is_gone(bench: Bench, plan: Plan, log: list[str]) -> None:
     """No process of the learner's is there any more when what counts is measured."""
     measured = measure(bench, (ADD, TOTAL), Replays({}, log))  # type: ignore[arg-type]
-    assert log[3:7] == ["learner stopped", "replay add", "replay total", "ceilings float16"]
+    assert log[4:8] == ["learner stopped", "replay add", "replay total", "ceilings float16"]
     assert [timing.replayed_ms for timing in measured.timings] == [0.3, 0.3]
     assert measured.why_not == ""
 
@@ -359,6 +361,130 @@ class NoBuffer:
         return b""
 
 
+class ScriptedAuditor:
+    """An auditor that asks each worker once, then says what it is told to have found."""
+
+    found = Audited(0.0, 0.0, 0.0, calls_per_round=4, n_rounds=12)
+    closed: ClassVar[list[bool]] = []
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def run(self, learner: Ask, identity: Ask, alone: object) -> Audited:
+        for ask in (identity, learner):
+            ask({"do": "audit"})
+        return self.found
+
+    def close(self) -> None:
+        self.closed.append(True)
+
+
+@pytest.fixture
+def audited(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[CaseResult | None, SpeedTest]]:
+    """Audits a claim of 0.25 ms with workers that give these answers."""
+    monkeypatch.setattr(speed_module, "Auditor", ScriptedAuditor)
+
+    def done(found: Audited, **answers: dict[str, Any]) -> tuple[CaseResult | None, SpeedTest]:
+        monkeypatch.setattr(ScriptedAuditor, "found", found)
+        monkeypatch.setattr(ScriptedAuditor, "closed", [])
+        workers = {name: Worker([], answer=answers.get(name, {"status": "open"})) for name in ("learner", "identity")}
+        test = SpeedTest(replace(bench, **workers), ADD)  # type: ignore[arg-type]
+        test._samples = [0.25] * 30
+        result = test._audit()
+        assert ScriptedAuditor.closed == [True]
+        return result, test
+
+    return done
+
+
+AGREED = Audited(0.25, 0.24, 0.26, calls_per_round=4, n_rounds=12)
+LATE = Audited(0.4, 0.39, 0.41, calls_per_round=4, n_rounds=12)
+UNSHARED = {"status": "unshared", "why": "cuIpcOpenMemHandle_v2: operation not supported"}
+
+
+def test_claim_that_the_grader_contradicts(audited: Any) -> None:
+    """Its own clock, by more than honest clocks differ."""
+    assert audited(AGREED)[0] is None
+    result, _ = audited(LATE)
+    assert result.outcome is Outcome.INVALID
+    assert "0.2500 ms a call, the grader's 0.4000 ms" in result.message
+
+
+def test_host_code_that_waits_is_no_contradiction(audited: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own time is in the rounds and hidden in the claim: it is told, and what counts is the grader's clock."""
+    monkeypatch.setattr(speed_module, "card_state", lambda *_: None)
+    result, test = audited(replace(LATE, has_waited=True))
+    assert result is None
+    timing = test.timing(CEILINGS)
+    assert timing.median_ms == pytest.approx(0.95 * 0.4)
+    assert timing.notes == (
+        "its host code waits for the card: 0.2500 ms a call on the card, 0.4000 ms with the waiting, which counts",
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(UNSHARED, UNSHARED["why"]), ({"status": "raised", "message": "out of memory"}, "the grader's own part of it")],
+)
+def test_audit_that_can_not_be_made_is_said(
+    audited: Any, monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], why: str
+) -> None:
+    """Where a process of ours can't do its part, nobody is accused, and the time is called unaudited."""
+    monkeypatch.setattr(speed_module, "card_state", lambda *_: None)
+    result, test = audited(LATE, identity=answer)
+    assert result is None
+    timing = test.timing(CEILINGS)
+    assert (timing.net_ms, timing.median_ms) == (None, 0.25)
+    assert timing.notes[0].startswith(f"unaudited: {why}")
+
+
+def test_learners_process_alone_can_not_refuse_an_audit(audited: Any) -> None:
+    """Where ours can see the memory, theirs can."""
+    result, _ = audited(AGREED, learner=UNSHARED)
+    assert result.outcome is Outcome.INVALID
+    assert "but not with the process of this file" in result.message
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["no handle", "handle not opened"])
+def test_values_are_sent_where_memory_can_not_be_shared(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, is_ours: bool
+) -> None:
+    """The claim is taken all the same."""
+    sent = []
+
+    class Unshared(NoBuffer):
+        def handle(self) -> bytes:
+            if is_ours:
+                raise DeviceMemoryError("cuIpcGetMemHandle: operation not supported")
+            return b""
+
+    class Picky(Worker):
+        def ask(self, request: dict[str, Any], *, deadline: float) -> dict[str, Any]:
+            sent.append(request["sets"])
+            return UNSHARED if "handle" in request["sets"] else {"status": "timed", "samples_ms": [0.25] * 30}
+
+    monkeypatch.setattr(speed_module, "buffered", lambda _sets: contextlib.nullcontext((Unshared(), [])))
+    monkeypatch.setattr(SpeedTest, "draw", lambda _test, number: (number,))
+    test = SpeedTest(replace(bench, learner=Picky([])), ADD)  # type: ignore[arg-type]
+    test._samples = [0.3] * 30
+    test.time_again()
+    assert test.claimed == (0.25, 0.25, 0.25)
+    assert sent[-1] == {"calls": [(0,), (1,), (2,)]}
+    assert len(sent) == (1 if is_ours else 2)
+
+
+def test_full_card_is_no_fault_of_the_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that somebody took since cases were chosen leaves nothing to say about the speed."""
+
+    def refused(_sets: object) -> None:
+        raise DeviceMemoryError("cuMemAlloc_v2: out of memory")
+
+    monkeypatch.setattr(speed_module, "buffered", refused)
+    monkeypatch.setattr(SpeedTest, "draw", lambda *_: ())
+    with pytest.raises(UnstableCardError, match="too full for timing: cuMemAlloc_v2: out of memory"):
+        SpeedTest(bench, ADD).claim()
+
+
 def test_stopwatch_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
     """Asked to put things away, the worker closes the inputs and the slots of the case before."""
     closed = []
@@ -372,10 +498,24 @@ def test_stopwatch_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
     raised = SimpleNamespace(function=None, raised=lambda error, during: {"status": f"raised {error}"})
     watch = Stopwatch(raised)  # type: ignore[arg-type]
     watch._take({"handle": "00", "bytes": 3, "calls": []})
-    assert watch.serve({"do": "put_away"}) == {"status": "put_away"}
+    watch._take({"handle": "01", "bytes": 4, "calls": []})
     assert closed == [3]
     assert watch.serve({"do": "put_away"}) == {"status": "put_away"}
-    assert closed == [3]
+    assert closed == [3, 4]
+    assert watch.serve({"do": "put_away"}) == {"status": "put_away"}
+    assert closed == [3, 4]
+
+
+def test_stopwatch_that_can_not_see_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the machine's doing and not the file's."""
+
+    def refused(_n_bytes: int, *, handle: bytes) -> None:
+        raise DeviceMemoryError(f"cuIpcOpenMemHandle_v2: {len(handle)} bytes refused")
+
+    monkeypatch.setattr(stopwatch_module, "DeviceBuffer", refused)
+    watch = Stopwatch(SimpleNamespace(function=None))  # type: ignore[arg-type]
+    answer = watch.serve({"do": "time", "sets": {"handle": "00", "bytes": 3, "calls": []}})
+    assert answer == {"status": "unshared", "why": "cuIpcOpenMemHandle_v2: 1 bytes refused"}
 
 
 # A whole check

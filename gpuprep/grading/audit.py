@@ -61,6 +61,8 @@ class Audited:
     n_rounds: int
     wrong: str = ""
     """What was wrong with an output that was timed, or empty."""
+    has_waited: bool = False
+    """True where host code waited for the card: then its own time is in the rounds too, and in no claim."""
 
 
 class Auditor:
@@ -97,42 +99,49 @@ class Auditor:
         for _ in range(self.calls_per_round):
             places, end = lay_out(outputs, end)
             self._places.append(places)
-        self._learner = _Side(end, self.calls_per_round * call_bytes, is_shared=True)
-        try:
-            self._identity = _Side(end, self.calls_per_round * call_bytes, is_shared=False)
-        except DeviceMemoryError:
-            self._learner.close()
-            raise
-        self._copy = torch.empty(end, dtype=torch.uint8, device=ON)
+        n_input_bytes = self.calls_per_round * call_bytes
+        with contextlib.ExitStack() as made:
+            self._learner = made.enter_context(contextlib.closing(_Side(end, n_input_bytes, is_shared=True)))
+            self._identity = made.enter_context(contextlib.closing(_Side(end, n_input_bytes, is_shared=False)))
+            self._copy = torch.empty(end, dtype=torch.uint8, device=ON)
+            made.pop_all()
 
     def run(self, learner: Ask, identity: Ask, alone: Callable[[], AbstractContextManager[None]]) -> Audited:
         """Rounds of both workers in turn, on the same inputs, so that both meet the same clocks.
 
         Args:
             learner: asks the learner's worker; raises what ends the check.
-            identity: asks the identity worker.
+            identity: asks the identity worker; raises where that can't do its part.
             alone: holds the learner's process still while the identity has its turn.
+
+        Raises:
+            DeviceMemoryError: the card's memory can't be shared.
         """
-        learner(self._opening(self._learner))
         identity(self._opening(self._identity))
-        differences = []
+        learner(self._opening(self._learner))
+        differences, has_waited = [], False
         for number in range(N_ROUNDS + 1):
             sets = [self._draw() for _ in range(self.calls_per_round)]
             # All bits set: NaN in every float format, so a slot that was not written shows.
             self._learner.results().fill_(255)
-            learner_ms = self._timed_ms(learner, self._learner, sets)
+            learner_ms, is_late = self._timed_ms(learner, self._learner, sets)
             if wrong := self._judge(sets):
                 return Audited(0.0, 0.0, 0.0, self.calls_per_round, number, wrong)
             with alone():
-                identity_ms = self._timed_ms(identity, self._identity, sets)
+                identity_ms, _ = self._timed_ms(identity, self._identity, sets)
             # The first round of each warms up.
             if number:
                 differences.append((learner_ms - identity_ms) / self.calls_per_round)
+                has_waited |= is_late
         low, median, high = median_interval(differences)
-        return Audited(median, low, high, self.calls_per_round, N_ROUNDS)
+        return Audited(median, low, high, self.calls_per_round, N_ROUNDS, has_waited=has_waited)
 
     def close(self) -> None:
         """Give the memory back."""
+        import torch
+
+        # A round that was broken off may have left something on the card.
+        torch.cuda.synchronize()
         self._learner.close()
         self._identity.close()
 
@@ -150,7 +159,8 @@ class Auditor:
             "gate": side.gate,
         }
 
-    def _timed_ms(self, ask: Ask, side: _Side, sets: Sequence[tuple[Any, ...]]) -> float:
+    def _timed_ms(self, ask: Ask, side: _Side, sets: Sequence[tuple[Any, ...]]) -> tuple[float, bool]:
+        """A round's time, and whether it had to begin before all of its calls were queued."""
         import torch
 
         self._number += 1
@@ -168,11 +178,12 @@ class Auditor:
                 # Whatever became of the calls: what waits at the gate must end.
                 started = go()
             # Host code that waited for the round to begin is done with it when there is an answer.
-            if answer["status"] != "done":
+            is_late = answer["status"] == "done"
+            if not is_late:
                 ask({"do": "finish"})
             _copy_by_kernel(side.results().view(torch.int64), self._copy.view(torch.int64))
             torch.cuda.synchronize()
-            return (time.perf_counter() - started) * 1e3
+            return (time.perf_counter() - started) * 1e3, is_late
         finally:
             gc.enable()
 
@@ -251,22 +262,35 @@ class _Go:
     def __init__(self, inputs: Sequence[tuple[torch.Tensor, torch.Tensor]], side: _Side, number: int) -> None:
         self._inputs, self._side, self._number = inputs, side, number
         self._lock = threading.Lock()
-        self._started: float | None = None
+        self._started = 0.0
+        self._failed: Exception | None = None
 
     def __call__(self) -> float:
-        """When it began, by `time.perf_counter`."""
+        """When it began, by `time.perf_counter`; raises what kept its inputs from being written."""
+        self._start()
+        if self._failed is not None:
+            raise self._failed
+        return self._started
+
+    def _start(self) -> None:
         with self._lock:
-            if self._started is None:
-                self._started = time.perf_counter()
-                for tensor, place in self._inputs:
-                    _copy_by_kernel(tensor, place)
-                self._side.slots.signal(self._side.gate, self._number)
-            return self._started
+            if self._started:
+                return
+            self._started = time.perf_counter()
+            try:
+                try:
+                    for tensor, place in self._inputs:
+                        _copy_by_kernel(tensor, place)
+                finally:
+                    # Whatever became of the inputs, nobody is kept waiting.
+                    self._side.slots.signal(self._side.gate, self._number)
+            except Exception as error:  # noqa: BLE001  it may be another thread's, which has nobody to tell
+                self._failed = error
 
     @contextlib.contextmanager
     def at_the_latest(self, patience_s: float) -> Iterator[None]:
         """Goes by itself, if the block is not left in time."""
-        timer = threading.Timer(patience_s, self)
+        timer = threading.Timer(patience_s, self._start)
         timer.start()
         try:
             yield

@@ -118,7 +118,7 @@ def _are_alike(args: Sequence[Any], drawn: Sequence[Any]) -> bool:
 
 
 def _made_of(fault: CaseResult, test: SpeedTest, told: dict[str, Any]) -> Replayed:
-    if fault.outcome in (Outcome.BANNED_CALL, Outcome.INVALID):
+    if fault.outcome is Outcome.BANNED_CALL:
         return Replayed(
             fault=replace(fault, message=f"its launches alone, done again from their source: {fault.message}")
         )

@@ -6,20 +6,20 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpuprep.device_memory import DeviceMemoryError
+from gpuprep.device_memory import DeviceBuffer, DeviceMemoryError
 from gpuprep.exercise import TIMES, Exercise, Target
 from gpuprep.grader import Draw, Grader
 from gpuprep.grading.answers import Asked, banned_calls, raised
 from gpuprep.grading.asking import Asking
 from gpuprep.grading.audit import Audited, Auditor, buffered
 from gpuprep.grading.baselines import fastest_ms, key_of
-from gpuprep.grading.ceilings import SPACING_S, Ceilings
+from gpuprep.grading.ceilings import SPACING_S, Ceilings, UnstableCardError
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_state, held_still
 from gpuprep.model import Case, CaseResult, Measurement, Outcome, Roof, Timing
@@ -42,7 +42,8 @@ INVALID_BELOW = 0.85
 """Claimed time ÷ the low end of the grader's: honest ones lie around 1. Under this the claim contradicts the wall's
 clock."""
 TRUSTED_SHARE_OF_NET = 0.95
-"""The graded time is never less than this much of the grader's own: what a claim can gain by forgery is 5 %."""
+"""The graded time is never less than this much of the grader's own: what a claim can gain by forgery is 5 %, and, where
+nothing is replayed, a copy of the outputs (docs/trust.md)."""
 TRUSTED_BESIDE_BASELINES = 0.90
 """The same where the time is held against a baseline's, which has events alone to go by: they end with the kernel, the
 grader's clock when what it left in the L2 cache is in memory, some percent later."""
@@ -106,10 +107,10 @@ class SpeedTest:
 
     def claim(self) -> CaseResult | None:
         """Time, trace and audit the learner's function; what was wrong with it, if anything."""
-        with self._sets() as sets:
+        with self._buffered() as lent:
             self._bench.on_event(f"timing: {self.asked.case.name}")
             began = time.monotonic()
-            fault = self._time({"do": "time", "sets": sets}) or self._tuned_too_long(time.monotonic() - began)
+            fault = self._time_first(*lent) or self._tuned_too_long(time.monotonic() - began)
             while fault is None and self._needs_more():
                 fault = self._time({"do": "again"})
             return fault or self._trace() or self._audit() or self._tell()
@@ -117,8 +118,8 @@ class SpeedTest:
     def time_again(self) -> None:
         """Time it once more, and keep the earlier of the two."""
         first, self._samples = self._samples, []
-        with self._sets() as sets:
-            fault = self._time({"do": "time", "sets": sets})
+        with self._buffered() as lent:
+            fault = self._time_first(*lent)
         if fault is not None or median_interval(first)[1] < self.claimed[1]:
             self._samples = first
 
@@ -178,8 +179,12 @@ class SpeedTest:
 
         Raises:
             StopGradingError: there is none.
+            DeviceMemoryError: it says that it can't see the memory that it was lent.
         """
-        return self._bench.asking.ask(which, request, self._deadline, f"while {self.asked.case.name} was timed")
+        answer = self._bench.asking.ask(which, request, self._deadline, f"while {self.asked.case.name} was timed")
+        if answer.get("status") == "unshared":
+            raise DeviceMemoryError(str(answer["why"]))
+        return answer
 
     def _needs_more(self) -> bool:
         if self._bursts < MIN_BURSTS:
@@ -191,11 +196,29 @@ class SpeedTest:
         seed = case_seed(self._bench.seed + 1 + number, self.asked.case)
         return self.asked.grader.inputs(self.asked.case, Draw(seed, "cuda"))
 
-    @contextlib.contextmanager
-    def _sets(self) -> Iterator[dict[str, Any]]:
-        """Sets of arguments in a buffer of ours, as a worker is told of them."""
-        with buffered([self.draw(number) for number in range(N_SETS)]) as (buffer, calls):
-            yield {"handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
+    def _drawn(self) -> list[tuple[Any, ...]]:
+        return [self.draw(number) for number in range(N_SETS)]
+
+    def _buffered(self) -> buffered:
+        """Sets of arguments in a buffer of ours.
+
+        Raises:
+            UnstableCardError: there is no memory for it any more.
+        """
+        try:
+            return buffered(self._drawn())
+        except DeviceMemoryError as error:
+            raise UnstableCardError(
+                f"the card's memory is too full for timing: {error}", next_step="nvidia-smi, which shows whose it is"
+            ) from error
+
+    def _time_first(self, buffer: DeviceBuffer, calls: Sequence[Any]) -> CaseResult | None:
+        try:
+            sets = {"handle": buffer.handle().hex(), "bytes": buffer.n_bytes, "calls": calls}
+            return self._time({"do": "time", "sets": sets})
+        except DeviceMemoryError:
+            # As under WSL: the worker gets the values, and puts them on the card itself.
+            return self._time({"do": "time", "sets": {"calls": self._drawn()}})
 
     def _time(self, request: dict[str, Any]) -> CaseResult | None:
         # Where a matmul draws full power, learner and library rest between samples, so that both meet the same clocks.
@@ -260,9 +283,19 @@ class SpeedTest:
         bench = self._bench
 
         def ask_learner(request: dict[str, Any]) -> dict[str, Any]:
-            answer = self.ask(bench.learner, request)
+            try:
+                answer = self.ask(bench.learner, request)
+            except DeviceMemoryError as error:
+                message = f"memory can be shared on this machine, but not with the process of this file ({error})"
+                raise AuditRefusedError(self.asked.failed(Outcome.INVALID, message)) from error
             if answer["status"] == "raised":
                 raise AuditRefusedError(raised(self.asked, answer))
+            return answer
+
+        def ask_identity(request: dict[str, Any]) -> dict[str, Any]:
+            answer = self.ask(bench.identity, request)
+            if answer["status"] == "raised":
+                raise DeviceMemoryError(f"the grader's own part of it failed: {answer['message']}")
             return answer
 
         def alone() -> AbstractContextManager[None]:
@@ -271,19 +304,17 @@ class SpeedTest:
         bench.on_event("auditing the time")
         try:
             auditor = Auditor(self.asked.grader, self.asked.case, bench.seed, self.claimed[1])
+            with contextlib.closing(auditor):
+                audited = auditor.run(ask_learner, ask_identity, alone)
+                if not audited.wrong and TRUSTED_SHARE_OF_NET * audited.net_ms > self.claimed[1]:
+                    # The clocks disagree. Whatever disturbs the grader's makes it late: the earlier of two is nearer.
+                    again = auditor.run(ask_learner, ask_identity, alone)
+                    audited = again if again.wrong or again.net_ms < audited.net_ms else audited
         except DeviceMemoryError as error:
             self._notes.append(f"unaudited: {error}")
             return None
-        try:
-            audited = auditor.run(ask_learner, lambda request: self.ask(bench.identity, request), alone)
-            if not audited.wrong and TRUSTED_SHARE_OF_NET * audited.net_ms > self.claimed[1]:
-                # The clocks disagree. Whatever disturbs the grader's makes it late, so the earlier of two is nearer.
-                again = auditor.run(ask_learner, lambda request: self.ask(bench.identity, request), alone)
-                audited = again if again.wrong or again.net_ms < audited.net_ms else audited
         except AuditRefusedError as refused:
             return refused.result
-        finally:
-            auditor.close()
         if audited.wrong:
             return self.asked.failed(Outcome.WRONG_VALUES, audited.wrong)
         self._audited = audited
@@ -292,6 +323,13 @@ class SpeedTest:
     def _contradiction(self, audited: Audited) -> CaseResult | None:
         claim_ms = self.claimed[1]
         if claim_ms >= INVALID_BELOW * audited.low_ms:
+            return None
+        if audited.has_waited:
+            # In a claim such host code is hidden behind what the card does before; nobody gains by that.
+            self._notes.append(
+                f"its host code waits for the card: {claim_ms:.4f} ms a call on the card, {audited.net_ms:.4f} ms "
+                "with the waiting, which counts"
+            )
             return None
         return self.asked.failed(
             Outcome.INVALID,

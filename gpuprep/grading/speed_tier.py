@@ -144,8 +144,6 @@ def _claims(bench: Bench, cases: Sequence[Case]) -> tuple[list[SpeedTest], CaseR
     """The cases up to the first fault, and that fault."""
     claimed: list[SpeedTest] = []
     for case in cases:
-        if claimed:
-            claimed[-1].put_away()
         test = SpeedTest(bench, case)
         try:
             with bench.asking.making_sense_of(case.name):
@@ -154,5 +152,6 @@ def _claims(bench: Bench, cases: Sequence[Case]) -> tuple[list[SpeedTest], CaseR
             raise UnstableCardError(f"{case.name}: {error.message}", next_step=error.next_step) from error
         if fault is not None:
             return claimed, fault
+        test.put_away()
         claimed.append(test)
     return claimed, None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from gpuprep.device_memory import DeviceBuffer, Place
+from gpuprep.device_memory import DeviceBuffer, DeviceMemoryError, Place
 from gpuprep.worker.timing import WARM_UP_S, sample_ms
 
 if TYPE_CHECKING:
@@ -49,9 +49,11 @@ class Stopwatch:
         return self._sets
 
     def serve(self, request: dict[str, Any]) -> Answer:
-        """Answer one request; whatever the learner's code raises is an answer too."""
+        """Answer one request; whatever the learner's code raises is an answer too, as is memory that can't be seen."""
         try:
             return self._answer(request)
+        except DeviceMemoryError as error:
+            return {"status": "unshared", "why": str(error)}
         except BaseException as error:  # noqa: BLE001  as in Runner.call
             return self._runner.raised(error, "timing")
 
@@ -96,6 +98,9 @@ class Stopwatch:
 
             self._sets = [move(args, "cuda") for args in sets["calls"]]
             return
+        self._sets = []
+        if self._buffer is not None:
+            self._buffer.close()
         self._buffer = DeviceBuffer(sets["bytes"], handle=bytes.fromhex(sets["handle"]))
         self._sets = [_arguments(self._buffer, call) for call in sets["calls"]]
 
