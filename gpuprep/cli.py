@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
@@ -341,6 +342,16 @@ def main() -> NoReturn:
         _run()
     except BrokenPipeError:
         _hush()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        from gpuprep.render import terminal
+
+        _hush()
+        what = error.filename or "what this prints"
+        full = UsageError(f"{what} can't be written: {error.strerror}", next_step="df -h, and free some space")
+        terminal.show_error(full)
+        sys.exit(full.exit_code)
     sys.exit(1)
 
 
@@ -357,7 +368,7 @@ def _run() -> None:
 
 
 def _hush() -> None:
-    """Nobody reads stdout any more: keep the interpreter from complaining when it flushes at the end."""
+    """Nothing can be written to stdout any more: keep the interpreter from complaining when it flushes at the end."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

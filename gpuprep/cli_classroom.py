@@ -23,7 +23,8 @@ def _record(graded: str, folder: str | None) -> ClassRecord:
     from gpuprep import curriculum
     from gpuprep.classroom.record import read_class
 
-    return read_class(Path(graded).expanduser(), curriculum.load(Path(folder).expanduser() if folder else None))
+    named = curriculum.load(Path(folder).expanduser()) if folder else None
+    return read_class(Path(graded).expanduser(), named)
 
 
 @app.command("list", cls=QuickCommand)

@@ -107,10 +107,11 @@ def grade(
     target = Path(out or upgrade or "").expanduser()
     settings = Settings(target, jobs, resume, device, require_sandbox, place.is_elsewhere)
     graders = place.executor(target, n_jobs=jobs, device="cuda" if upgrade else device)
-    found = curriculum.load(Path(folder).expanduser() if folder else None)
+    named = curriculum.load(Path(folder).expanduser()) if folder else None
     if upgrade is not None:
-        work = partial(upgrade_class, target, found, settings, executor=graders)
+        work = partial(upgrade_class, target, named, settings, executor=graders)
     else:
+        found = named or curriculum.load()
         source = _source(submissions or "", name, submitted, is_single=single)
         work = partial(grade_class, source, Path(assignment or "").expanduser(), found, settings, executor=graders)
     _show(work, resumable=None if upgrade or resume else target / FILE_NAME, as_json=as_json)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 SHARES = ("share_of_copy", "share_of_matmul")
 """Of ceilings that are measured on this card."""
+MOST_OF_A_CEILING = 1.05
+"""More than this of what the card itself was seen to do is impossible."""
 TIMES = (
     "times_eager",
     "times_compiled",
@@ -45,6 +47,8 @@ class Target:
             raise ValueError(f"unknown figure {self.figure!r}; one of {', '.join(FIGURES)}")
         if self.pass_at <= 0 or (self.gold_at is not None and self.gold_at < self.pass_at):
             raise ValueError(f"{self.figure}: need 0 < pass ≤ gold, have pass {self.pass_at}, gold {self.gold_at}")
+        if self.figure in SHARES and max(self.pass_at, self.gold_at or 0.0) > MOST_OF_A_CEILING:
+            raise ValueError(f"{self.figure}: a share is at most {MOST_OF_A_CEILING}, such as 0.8")
 
 
 @dataclass(frozen=True)

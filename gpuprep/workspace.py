@@ -111,7 +111,7 @@ def find(start: Path | None = None) -> Workspace:
     Raises:
         WorkspaceError: there is none, or its workspace.json is broken.
     """
-    with _os_errors(start or Path()):
+    with os_errors(start or Path()):
         start = (start or Path.cwd()).absolute()
         for folder in (start, *start.parents):
             if _state_path(folder).is_file():
@@ -146,7 +146,7 @@ def init(
     """
     target = target.absolute()
     _refuse_curriculum_folder(target, curriculum)
-    with _os_errors(target):
+    with os_errors(target):
         old = _read_state(target) if _state_path(target).is_file() else _State(None, None, {})
     if curriculum_root is None and old.curriculum is not None and Path(old.curriculum) != curriculum.root:
         raise WorkspaceError(
@@ -183,14 +183,14 @@ def reset(workspace: Workspace, curriculum: Curriculum, exercise: Exercise) -> R
     cuda = path.with_suffix(".cu")
     stubs = _stubs(curriculum, exercise)
     state = _read_state(workspace.root)
-    with _os_errors(path):
+    with os_errors(path):
         present = [file for file in (path, cuda) if file.is_file()]
     backup = _back_up(workspace, exercise, present)
     for relative, content in stubs.items():
         write_atomically(workspace.root / relative, content)
     # A .cu that the stub doesn't have would still be graded with it.
     if cuda in present and cuda.relative_to(workspace.root).as_posix() not in stubs:
-        with _os_errors(cuda):
+        with os_errors(cuda):
             cuda.unlink()
     state.shipped.update({relative: _hash(content) for relative, content in stubs.items()})
     state.write(workspace.root)
@@ -200,14 +200,20 @@ def reset(workspace: Workspace, curriculum: Curriculum, exercise: Exercise) -> R
 def write_atomically(path: Path, data: bytes | str) -> None:
     """Replace the file in one step, so that a reader, a crash or a full disk never meets half of it.
 
-    Folders above it are made. An existing file's permissions are kept.
+    Folders above it are made. An existing file's permissions are kept, and a link stays one. What is no file, such as
+    `/dev/stdout` or a pipe, is written to.
 
     Raises:
         WorkspaceError: it can't be written; what was there is untouched.
     """
     content = data.encode() if isinstance(data, str) else data
+    if _is_stream(path):
+        with os_errors(path), path.open("ab") as stream:
+            stream.write(content)
+        return
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
-    with _os_errors(path):
+    with os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
         try:
@@ -224,8 +230,14 @@ def write_atomically(path: Path, data: bytes | str) -> None:
             raise
 
 
+def _is_stream(path: Path) -> bool:
+    """True for a device or a pipe, and for a name of an open file, whatever that is: it may have been written to."""
+    is_open_file = path.is_symlink() and path.absolute().parts[1:2] in (("dev",), ("proc",))
+    return is_open_file or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 @contextlib.contextmanager
-def _os_errors(path: Path) -> Iterator[None]:
+def os_errors(path: Path) -> Iterator[None]:
     """Turns what the operating system refuses into a WorkspaceError about `path`."""
     try:
         yield
@@ -285,7 +297,7 @@ def _read_shipped(path: Path) -> bytes:
 
 def _ship(path: Path, content: bytes, shipped_hash: str | None) -> str:
     """Write one file unless it is somebody's: `created`, `updated`, `kept`, or `same`."""
-    with _os_errors(path):
+    with os_errors(path):
         if not os.path.lexists(path):
             write_atomically(path, content)
             return "created"
@@ -302,7 +314,7 @@ def _ship(path: Path, content: bytes, shipped_hash: str | None) -> str:
 def _ignore_state(root: Path) -> None:
     """Keep `.gpuprep` out of a learner's repository; other lines of .gitignore stay as they are."""
     path = root / ".gitignore"
-    with _os_errors(path):
+    with os_errors(path):
         present = path.read_bytes() if path.exists() else b""
     if STATE_FOLDER.encode() not in {entry.strip(b" \t\r/") for entry in present.split(b"\n")}:
         separator = b"" if not present or present.endswith(b"\n") else b"\n"
@@ -314,7 +326,7 @@ def _back_up(workspace: Workspace, exercise: Exercise, files: list[Path]) -> Pat
         return None
     base = workspace.backup_dir / exercise.slug
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-    with _os_errors(base):
+    with os_errors(base):
         base.mkdir(parents=True, exist_ok=True)
         folder, n_tries = base / stamp, 1
         while True:
@@ -326,7 +338,7 @@ def _back_up(workspace: Workspace, exercise: Exercise, files: list[Path]) -> Pat
                 folder = base / f"{stamp}-{n_tries}"
     try:
         for file in files:
-            with _os_errors(file):
+            with os_errors(file):
                 content = file.read_bytes()
             write_atomically(folder / file.name, content)
     except WorkspaceError:
@@ -348,7 +360,7 @@ def _state_path(root: Path) -> Path:
 
 def _read_state(root: Path) -> _State:
     path = _state_path(root)
-    with _os_errors(path):
+    with os_errors(path):
         data = path.read_bytes()
     try:
         content: Any = json.loads(data)

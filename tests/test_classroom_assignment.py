@@ -113,6 +113,7 @@ def test_hash_is_of_what_it_says(curriculum: Curriculum, full: Assignment) -> No
         ("12345", "[12345]", 9, "want a number, have a list"),
         ("2026-03-01T23:59+01:00", "2026-03-01T23:59", 10, "offset"),
         ("2026-03-01T23:59+01:00", "tomorrow", 10, "2026-03-01"),
+        ("2026-03-01T23:59+01:00", "9999-12-31T23:59-14:00", 10, "beyond the calendar"),
         ("per_day: 0.1", "per_day: 10", 11, "from 0 to 1"),
         ("days: 3", "days: -3", 11, "number of days"),
         ("minutes: 10", "minutes: -1", 11, "number of minutes"),

@@ -23,18 +23,21 @@ import sample_reports as samples
 from made_class import Handed, make_class
 from waiting import descendants, is_running, soon
 
+from gpuprep import curriculum as curricula
 from gpuprep.classroom.executor import Executor, Finished, Task
 from gpuprep.classroom.grade import Graded, Settings, Standing, default_jobs, grade_class, shown_cards
-from gpuprep.classroom.journal import FILE_NAME
+from gpuprep.classroom.journal import FILE_NAME, Journal
 from gpuprep.classroom.local import LocalExecutor, _Grader
+from gpuprep.classroom.record import read_class
 from gpuprep.classroom.scoring import Fate
 from gpuprep.curriculum import Curriculum
-from gpuprep.errors import GraderFaultError, UsageError
+from gpuprep.errors import GraderFaultError, UsageError, WorkspaceError
 from gpuprep.exercise import Exercise
 from gpuprep.grading import lease
 from gpuprep.grading.card import Card
 from gpuprep.grading.confining import offered
 from gpuprep.model import Outcome, Report, Tier
+from gpuprep.render.classroom import graded_document, graded_page
 
 HOMEWORK = "title: Homework\nexercises: [ex_01, ex_02]\n"
 N_SUBMISSIONS = 20
@@ -254,7 +257,7 @@ def test_disk_without_locks_is_told(room: Room, monkeypatch: pytest.MonkeyPatch)
     def flock(_descriptor: int, _how: int) -> None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
-    monkeypatch.setattr("gpuprep.classroom.grade.fcntl.flock", flock)
+    monkeypatch.setattr("gpuprep.classroom.locking.fcntl.flock", flock)
     with pytest.raises(UsageError, match="can't be locked") as caught:
         room.grade(Scripted(provisional))
     assert "NFS" in str(caught.value.next_step)
@@ -299,8 +302,73 @@ def test_tier_that_an_exercise_does_not_have_is_refused(room: Room) -> None:
     has = {case.tier for case in _cases(room.curriculum, "ex_05")}
     if {Tier.WORK, Tier.SPEED} <= has:
         pytest.skip("ex_05 has all of them")
-    with pytest.raises(UsageError, match="has no tier"):
+    with pytest.raises(UsageError, match=r"hw\.yaml: ex_05 has no tier '[a-z]+'; it has: correct"):
         room.grade(Scripted(provisional))
+
+
+def test_full_disk_is_told(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to free, while submissions are written too; and grading goes on from there."""
+
+    def full(_path: Path, _data: bytes) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(WorkspaceError, match="No space left") as caught:
+            room.grade(Scripted(provisional))
+    assert "free some space" in str(caught.value.next_step)
+    assert room.grade(Scripted(provisional), is_resumed=True).n_graded == 3
+
+
+def test_what_is_no_submission_is_named(room: Room) -> None:
+    """A student whose archive can't be opened here is missing from the class otherwise, and nobody knows."""
+    (room.root / "class" / "eve.rar").write_bytes(b"Rar!")
+    (room.root / "class" / ".DS_Store").write_bytes(b"")
+    graded = room.grade(Scripted(provisional))
+    assert graded.left_out == ("eve.rar",)
+    assert "Not submissions, and not graded: eve.rar." in graded_page(graded).text()
+    assert graded_document(graded, 0)["left_out"] == ["eve.rar"]
+
+
+def test_curriculum_is_remembered(room: Room, tmp_path: Path) -> None:
+    """Where a class was graded with one of its own, that says what its exercises are, unless another is named."""
+    room.grade(Scripted(provisional))
+    with Journal(room.root / "out") as journal:
+        assert journal.curriculum_root() is None
+    own = tmp_path / "own"
+    shutil.copytree(room.curriculum.root / "exercises", own / "exercises")
+    shutil.copytree(room.curriculum.root / "graders", own / "graders")
+    text = (room.curriculum.root / "curriculum.yaml").read_text(encoding="utf-8")
+    (own / "curriculum.yaml").write_text(text.replace("title: Vector add", "title: Sum of two", 1), encoding="utf-8")
+    room.curriculum = curricula.load(own)
+    shutil.rmtree(room.root / "out")
+    room.grade(Scripted(provisional))
+    record = read_class(room.root / "out")
+    assert record.assignment.exercises[0].exercise.title == "Sum of two"
+    (own / "curriculum.yaml").unlink()
+    with pytest.raises(UsageError, match=r"was graded with the curriculum .*own, which") as caught:
+        read_class(room.root / "out")
+    assert "--curriculum DIR" in str(caught.value.next_step)
+    assert read_class(room.root / "out", curricula.load()).assignment.exercises[0].exercise.title == "Vector add"
+
+
+def test_class_that_is_being_graded_can_not_be_read_yet(room: Room) -> None:
+    """And another one that was stopped is to be resumed."""
+    said = []
+
+    def answer(task: Task, _n_before: int) -> Report:
+        with pytest.raises(UsageError) as caught:
+            read_class(room.root / "out")
+        said.append(caught.value.message)
+        if task.key == ("ada", "ex_01"):
+            raise KeyboardInterrupt
+        return samples.provisional()
+
+    with pytest.raises(KeyboardInterrupt):
+        room.grade(Scripted(answer))
+    assert all(text.startswith("another gpuprep grades into") for text in said)
+    with pytest.raises(UsageError, match="not come to its end"):
+        read_class(room.root / "out")
 
 
 def _cases(curriculum: Curriculum, exercise_id: str) -> Sequence[object]:

@@ -115,6 +115,15 @@ def test_work_that_could_not_be_witnessed_is_pending_and_told() -> None:
     assert "a CUDA graph" in found.scores[0].note
 
 
+def test_pass_in_all_that_counts_is_no_provisional_one() -> None:
+    """A speed that has no points need not be waited for."""
+    assignment = Assignment("A", (Assigned(samples.EXERCISE, 3.0, (Tier.CORRECT, Tier.WORK)),))
+    (score,) = made_row(assignment, graded(samples.provisional())).scores
+    assert (score.outcome, score.pending_points) == (Outcome.PASSED, 0.0)
+    (score,) = made_row(class_of("ex_01"), graded(samples.provisional())).scores
+    assert score.outcome is Outcome.PROVISIONAL
+
+
 def test_missing_and_refused_files_cost_their_weight() -> None:
     """They are told apart, and the reason for a refusal is in the row."""
     found = made_row(class_of("ex_01", "ex_02"), refused={"ex_02": "two files"})
@@ -128,6 +137,7 @@ def test_late_submission_keeps_a_share() -> None:
     due = datetime(2026, 2, 28, 12, tzinfo=UTC)
     found = made_row(class_of("ex_01", due=due), graded(samples.provisional()))
     assert (found.n_days_late, found.score, found.max_score) == (1, 1.5, 2.0)
+    assert made_row(class_of("ex_01", due=due)).n_days_late == 0, "nothing was handed in"
 
 
 def test_scores_file_has_a_row_a_submission() -> None:

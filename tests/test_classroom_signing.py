@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import errno
 import json
 import os
 import subprocess
@@ -372,6 +373,7 @@ def test_submission_is_recognised(tmp_path: Path, key: SigningKey, curriculum: C
     verified = verify(path, key.public, other, curriculum)
     assert faults(verified) == ["", "", Fault.OTHER_SUBMISSION]
     assert "ex_01: another file" in verified.problems[0].text
+    assert "--curriculum" in verified.problems[0].text, "the record's exercises have another hash than these"
 
 
 def test_submission_counts_only_where_the_signature_holds(
@@ -405,6 +407,20 @@ def test_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert (made.path.read_bytes(), made.public_path.exists()) == (private, False)
     assert b"PRIVATE" in private
     assert b"PUBLIC" in public
+
+
+def test_full_disk_leaves_no_half_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would keep the next try from making a whole one."""
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(UsageError, match="No space left"):
+            make_key(tmp_path / "key")
+    assert list(tmp_path.iterdir()) == []
+    assert make_key(tmp_path / "key").path.is_file()
 
 
 def test_key_is_not_written_through_a_link(tmp_path: Path) -> None:

@@ -166,6 +166,19 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path, curriculum: Curriculu
     assert list(found.files) == ["ex_02"]
 
 
+def test_files_of_other_names_are_told(tmp_path: Path, curriculum: Curriculum) -> None:
+    """A renamed file or an archive in a folder is no answer; the row says what is there instead."""
+    (tmp_path / "moodle").mkdir()
+    (tmp_path / "moodle" / "hw.zip").write_bytes(b"PK")
+    (tmp_path / "ex_01 (1).py").write_bytes(SOURCE)
+    (tmp_path / "notes.txt").write_bytes(b"-")
+    found = look_into(curriculum, tmp_path)
+    assert found.files == {}
+    (note,) = found.notes
+    assert note.startswith("nothing has the name of an exercise's file; there is ")
+    assert set(note.partition("there is ")[2].split(", ")) == {"ex_01 (1).py", "moodle/hw.zip"}
+
+
 def test_half_of_a_cuda_exercise_is_completed_from_the_stub(tmp_path: Path, curriculum: Curriculum) -> None:
     """Kernels alone are launched by the stub's own launcher, and the row says so."""
     exercise = next(each for each in curriculum.exercises if each.language == "cuda")
@@ -173,7 +186,7 @@ def test_half_of_a_cuda_exercise_is_completed_from_the_stub(tmp_path: Path, curr
     (tmp_path / f"{exercise.slug}.cu").write_bytes(b"// kernels\n")
     found = look_into(curriculum, tmp_path, exercise.id)
     assert found.files[exercise.id] == {stub.name: stub.read_bytes(), f"{exercise.slug}.cu": b"// kernels\n"}
-    assert found.notes == (f"{exercise.id}: {stub.name} from the stub",)
+    assert found.notes == (f"{exercise.id}: {stub.name} was not handed in, the stub's was taken",)
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz"])

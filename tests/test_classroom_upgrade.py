@@ -14,6 +14,7 @@ from test_classroom_grade import Room, Scripted, provisional
 from typer.testing import CliRunner
 
 from gpuprep import cli
+from gpuprep.classroom import assignment as assignments
 from gpuprep.classroom import upgrade as upgrade_module
 from gpuprep.classroom.executor import Task
 from gpuprep.classroom.grade import Graded, Settings, Standing
@@ -210,6 +211,15 @@ def test_machine_without_a_card_is_refused(machine: Machine, monkeypatch: pytest
     assert "--upgrade" in str(caught.value.next_step)
 
 
+def test_nothing_to_upgrade_needs_no_card(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all was graded, that is the answer on any machine."""
+    machine.upgrade(Scripted(fast))
+    monkeypatch.setattr(upgrade_module, "card_is_likely", lambda: False)
+    executor = Scripted(fast)
+    assert machine.upgrade(executor).n_graded == 0
+    assert executor.asked == []
+
+
 def test_folder_without_a_finished_grading_is_refused(
     tmp_path: Path, curriculum: Curriculum, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +252,7 @@ def test_what_is_not_as_it_was_is_refused(machine: Machine, change: str, monkeyp
         monkeypatch.setattr(upgrade_module, "__version__", "9.9.9")
         said = "and is 9.9.9"
     else:
-        monkeypatch.setattr(upgrade_module, "hash_of", lambda *_: "another")
+        monkeypatch.setattr(assignments, "hash_of", lambda *_: "another")
         said = "a grader or a stub has changed"
     executor = Scripted(fast)
     with pytest.raises(UsageError, match=said):

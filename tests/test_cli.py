@@ -591,6 +591,25 @@ def test_reader_that_goes_away(gym: Path) -> None:
         assert running.stderr.read() == b""
 
 
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["--help"]])
+def test_output_that_has_no_room(gym: Path, command: list[str]) -> None:
+    """A full disk behind stdout is a line and a next step, too."""
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "gpuprep", *command],
+            cwd=gym,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ran.returncode == 2
+    assert ran.stderr.splitlines() == [
+        "error: what this prints can't be written: No space left on device",
+        "next: df -h, and free some space",
+    ]
+
+
 def test_completion(gym: Path) -> None:
     """The shell is offered the ids, and names that begin with what is typed."""
     environment = {"_GPUPREP_COMPLETE": "complete_bash", "COMP_CWORD": "2"}

@@ -104,6 +104,7 @@ def test_outcomes_are_their_names() -> None:
 
 IMPOSSIBLE: dict[str, Callable[[], object]] = {
     "unknown figure": lambda: Target("share_of_luck", 0.5),
+    "share in percent": lambda: Target("share_of_copy", 80.0, 95.0),
     "target of nothing": lambda: Target("share_of_copy", 0.0),
     "gold below pass": lambda: Target("share_of_copy", 0.8, 0.7),
     "budget of no figure": lambda: Budget("bytes_lodaed", 1, 2, ""),

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 from datetime import date, datetime, time
 from pathlib import Path
 
@@ -354,6 +355,34 @@ def test_writing_keeps_permissions(tmp_path):
     write_atomically(path, b"\x00\r\n")
     assert path.read_bytes() == b"\x00\r\n"
     assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_link_stays_a_link(tmp_path):
+    """What it leads to is replaced."""
+    real, link = tmp_path / "real.txt", tmp_path / "link.txt"
+    real.write_text("old")
+    link.symlink_to(real)
+    write_atomically(link, "new")
+    assert (link.is_symlink(), real.read_text()) == (True, "new")
+    assert files_below(tmp_path) == ["link.txt", "real.txt"]
+
+
+def test_what_is_no_file_is_written_to(tmp_path):
+    """A pipe gets the text, and is a pipe afterwards; so is an open file by its name, after what is there."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "new")
+    assert os.read(reading, 10) == b"new"
+    os.close(reading)
+    assert stat.S_ISFIFO(pipe.lstat().st_mode)
+
+    with (tmp_path / "log.txt").open("w") as log:
+        log.write("before, ")
+        log.flush()
+        write_atomically(Path(f"/proc/self/fd/{log.fileno()}"), "after")
+    assert (tmp_path / "log.txt").read_text() == "before, after"
+    assert files_below(tmp_path) == ["log.txt"], "nothing beside them"
 
 
 def test_display_is_short(curriculum, place, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -256,6 +256,14 @@ def _moment(value: Value) -> datetime:
         raise value.fault(str(error)) from None
 
 
+def hash_of(curriculum: Curriculum, exercises: Iterable[Exercise]) -> str:
+    """sha256 of the graders and stubs of what is assigned."""
+    digest = hashlib.sha256()
+    for exercise in exercises:
+        digest.update(f"{exercise.id}\0{curriculum.exercise_hash(exercise)}\0".encode())
+    return digest.hexdigest()
+
+
 def moment(text: str) -> datetime:
     """A point in time as ISO 8601 writes it.
 
@@ -268,4 +276,7 @@ def moment(text: str) -> datetime:
         raise ValueError(f"want a date and time like 2026-03-01T23:59+01:00, have {text!r}") from None
     if found.tzinfo is None:
         raise ValueError(f"{text!r} needs its offset from UTC, as in 2026-03-01T23:59+01:00, or Z for UTC")
-    return found.astimezone(UTC)
+    try:
+        return found.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is beyond the calendar") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import time
@@ -19,12 +18,13 @@ from gpuprep.classroom.executor import Executor, Task
 from gpuprep.classroom.hidden import refuse_senseless_shapes
 from gpuprep.classroom.journal import FILE_NAME, Identity, Journal, Noted
 from gpuprep.classroom.local import LocalExecutor
+from gpuprep.classroom.locking import locked
 from gpuprep.classroom.run import SCORES, Graded, Run, Standing, Tell
 from gpuprep.classroom.scoring import Row, scores_csv
 from gpuprep.classroom.scratch import own_folder
-from gpuprep.classroom.submissions import Found, Submission, collect, find, store
+from gpuprep.classroom.submissions import Found, Submission, collect, find, left_out, store
 from gpuprep.confinement.permits import STRONGEST_FIRST, Level
-from gpuprep.curriculum import Curriculum
+from gpuprep.curriculum import Curriculum, default_root
 from gpuprep.errors import UsageError
 from gpuprep.grading.card import Card, card_is_likely, visible_cards
 from gpuprep.grading.confining import AUTO, chosen_level, offered
@@ -85,11 +85,12 @@ def grade_class(
     assignment = assignments.read(assignment_path, curriculum)
     if settings.device == "cuda" and not settings.is_elsewhere and not card_is_likely():
         raise UsageError("--device cuda: no CUDA device found", next_step="gpuprep doctor")
-    _refuse_lost_tiers(assignment, curriculum)
+    _refuse_lost_tiers(assignment, assignment_path, curriculum)
     refuse_senseless_shapes(assignment, assignment_path, curriculum)
     sandbox = sandbox_for(settings)
     exercises = [assigned.exercise for assigned in assignment.exercises]
-    identity = Identity(assignment.hash, hash_of(curriculum, assignment), __version__, settings.device, sandbox)
+    exercises_hash = assignments.hash_of(curriculum, exercises)
+    identity = Identity(assignment.hash, exercises_hash, __version__, settings.device, sandbox)
     found = (source,) if isinstance(source, Found) else find(source)
     if isinstance(source, Path) and source.is_dir() and settings.out.resolve().is_relative_to(source.resolve()):
         raise UsageError(
@@ -102,7 +103,9 @@ def grade_class(
             if journal.has_begun:
                 journal.refuse_another(identity, noted)
             else:
-                journal.begin(identity, noted, read_text(assignment_path))
+                root = curriculum.root.resolve()
+                named = root if root != default_root().resolve() else None
+                journal.begin(identity, noted, read_text(assignment_path), named)
             run = Run(assignment, journal, on_standing or (lambda _: None))
             every = [
                 task
@@ -116,7 +119,10 @@ def grade_class(
             journal.finish()
             rows = run.rows()
         write_atomically(out / SCORES, scores_csv(assignment, rows))
-    return Graded(assignment, rows, out, sandbox, len(tasks), n_before, time.monotonic() - started)
+    elapsed_s = time.monotonic() - started
+    own_name = assignment_path.name if isinstance(source, Path) and assignment_path.parent == source else ""
+    others = tuple(name for name in left_out(source) if name != own_name) if isinstance(source, Path) else ()
+    return Graded(assignment, rows, out, sandbox, len(tasks), n_before, elapsed_s, left_out=others)
 
 
 def default_jobs(cards: Sequence[Card] = ()) -> int:
@@ -126,7 +132,7 @@ def default_jobs(cards: Sequence[Card] = ()) -> int:
     return min(n_cores, n_fitting) if cards else n_cores
 
 
-def _refuse_lost_tiers(assignment: Assignment, curriculum: Curriculum) -> None:
+def _refuse_lost_tiers(assignment: Assignment, path: Path, curriculum: Curriculum) -> None:
     """Points for a tier that an exercise doesn't have could never be had."""
     import random
 
@@ -136,9 +142,10 @@ def _refuse_lost_tiers(assignment: Assignment, curriculum: Curriculum) -> None:
         cases = load_grader(curriculum, assigned.exercise).cases(random.Random(0))  # noqa: S311  not the ones graded
         has = {Tier.CORRECT, *(case.tier for case in cases)}
         if lost := [tier for tier in assigned.tiers if tier not in has]:
+            known = ", ".join(tier for tier in Tier if tier in has)
             raise UsageError(
-                f"{assigned.id} has no tier {lost[0]!r}; it has: {', '.join(tier for tier in Tier if tier in has)}",
-                next_step="edit the assignment's `tiers`",
+                f"{path}: {assigned.id} has no tier {lost[0].value!r}; it has: {known}",
+                next_step=f"edit {path}: leave that out of its `tiers`",
             )
 
 
@@ -170,14 +177,6 @@ def chosen_sandbox(required: str) -> Level:
     if order.index(level) > order.index(Level(required)):
         chosen_level(required)  # says why it can't be had
     return level
-
-
-def hash_of(curriculum: Curriculum, assignment: Assignment) -> str:
-    """Of the graders and stubs of what is assigned."""
-    digest = hashlib.sha256()
-    for assigned in assignment.exercises:
-        digest.update(f"{assigned.id}\0{curriculum.exercise_hash(assigned.exercise)}\0".encode())
-    return digest.hexdigest()
 
 
 def _noted(submission: Submission) -> Noted:
@@ -232,32 +231,6 @@ def _locked(settings: Settings) -> Iterator[Path]:
         raise UsageError(f"{out} can't be used: {error.strerror}", next_step="name another --out") from error
     with locked(out):
         yield out
-
-
-@contextlib.contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Keep everybody else from grading into a folder.
-
-    Raises:
-        UsageError: somebody does, or its file system knows no locks.
-    """
-    try:
-        descriptor = os.open(out, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"{out} can't be used: {error.strerror}", next_step="name another folder") from error
-    try:
-        try:
-            # It goes with this process, however that ends, and leaves no file.
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another gpuprep grades into {out} now", next_step="wait for it") from None
-        except OSError as error:
-            raise UsageError(
-                f"{out} can't be locked: {error.strerror}", next_step="name a folder on a disk of this machine, not NFS"
-            ) from error
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -114,16 +114,21 @@ class Journal(Database):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder / FILE_NAME, _MIGRATIONS, _WHAT)
 
-    def begin(self, identity: Identity, submissions: Sequence[Noted], assignment: str) -> None:
+    def begin(
+        self, identity: Identity, submissions: Sequence[Noted], assignment: str, curriculum_root: Path | None = None
+    ) -> None:
         """Note what is going to be graded, all of it or nothing.
 
         Args:
             identity: with what.
             submissions: of whom.
             assignment: the text of the assignment.
+            curriculum_root: the curriculum's folder; None for gpuprep's own.
         """
         with self._writing() as connection:
             facts = {"identity": json.dumps(asdict(identity)), "assignment": _text(assignment)}
+            if curriculum_root is not None:
+                facts["curriculum"] = _text(str(curriculum_root))
             connection.executemany("INSERT INTO facts VALUES (?, ?)", facts.items())
             connection.executemany(
                 "INSERT INTO submissions VALUES (?, ?, ?, ?, ?, ?)",
@@ -143,7 +148,7 @@ class Journal(Database):
     @property
     def has_begun(self) -> bool:
         """True where it holds a class."""
-        return bool(self._rows("SELECT 1 FROM facts WHERE name = 'identity'"))
+        return self._fact("identity") is not None
 
     def refuse_another(self, identity: Identity, submissions: Sequence[Noted]) -> None:
         """Hold against the journal what is to be graded.
@@ -186,20 +191,25 @@ class Journal(Database):
     @property
     def is_finished(self) -> bool:
         """True once all has been graded."""
-        return bool(self._rows("SELECT 1 FROM facts WHERE name = 'finished'"))
+        return self._fact("finished") is not None
 
     def assignment(self) -> str:
         """The text of the assignment that was graded."""
-        found = self._rows("SELECT value FROM facts WHERE name = 'assignment'")
-        if not found:
+        found = self._fact("assignment")
+        if found is None:
             raise unreadable(self.path, "it has no assignment", _WHAT)
-        return str(found[0][0])
+        return found
+
+    def curriculum_root(self) -> Path | None:
+        """The folder of the curriculum that was graded with; None for gpuprep's own."""
+        found = self._fact("curriculum")
+        return None if found is None else Path(found)
 
     def identity(self) -> Identity:
         """What it was begun with."""
         try:
-            return Identity(**json.loads(self._rows("SELECT value FROM facts WHERE name = 'identity'")[0][0]))
-        except (ValueError, TypeError, IndexError) as error:
+            return Identity(**json.loads(self._fact("identity") or ""))
+        except (ValueError, TypeError) as error:
             raise unreadable(self.path, f"identity: {error}", _WHAT) from error
 
     def submissions(self) -> tuple[Noted, ...]:
@@ -290,6 +300,10 @@ class Journal(Database):
         """Note that all of it has been graded."""
         with self._writing() as connection:
             connection.execute("UPDATE upgrades SET finished = ? WHERE number = ?", (_now(), upgrade.number))
+
+    def _fact(self, name: str) -> str | None:
+        found = self._rows("SELECT value FROM facts WHERE name = ?", name)
+        return str(found[0][0]) if found else None
 
 
 def _packed(content: object) -> bytes:

@@ -192,11 +192,16 @@ def _create(path: Path, data: bytes, mode: int) -> None:
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-        with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor
-            os.fchmod(descriptor, mode)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
+        try:
+            with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor
+                os.fchmod(descriptor, mode)
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+        except BaseException:
+            # Half a key would keep the next try from making a whole one.
+            path.unlink()
+            raise
     except FileExistsError:
         raise UsageError(
             f"{path} is there already; a key is never overwritten", next_step="name another file"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpuprep import curriculum as curricula
 from gpuprep.classroom import assignment as assignments
 from gpuprep.classroom.assignment import Assignment
 from gpuprep.classroom.journal import FILE_NAME, Grade, Identity, Journal, Noted
+from gpuprep.classroom.locking import locked
 from gpuprep.classroom.scoring import Row, row
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import UsageError
@@ -36,6 +39,8 @@ class ClassRecord:
     """What was graded with: hashes, version, device, sandbox."""
     students: tuple[Student, ...]
     """In the order in which they were found."""
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By exercise, the names of what is handed in."""
 
     def student(self, name: str) -> Student:
         """The submission of that name.
@@ -52,12 +57,29 @@ class ClassRecord:
         )
 
 
-def read_class(folder: Path, curriculum: Curriculum) -> ClassRecord:
+def graded_with(journal: Journal) -> Curriculum:
+    """The curriculum that a class was graded with.
+
+    Raises:
+        UsageError: it is not where it was then.
+        CurriculumError: it can't be read any more.
+    """
+    root = journal.curriculum_root()
+    if root is not None and not (root / curricula.FILE_NAME).is_file():
+        raise UsageError(
+            f"{journal.path.parent} was graded with the curriculum {root}, which is not here",
+            next_step="say where it is now: --curriculum DIR",
+        )
+    return curricula.load(root)
+
+
+def read_class(folder: Path, curriculum: Curriculum | None = None) -> ClassRecord:
     """What a folder that `gpuprep grade` wrote says.
 
     Args:
         folder: its `--out`.
-        curriculum: that the class was graded with; its assignment is held against it again.
+        curriculum: that the class was graded with, where that is not where it was then; its assignment is held against
+            it again.
 
     Raises:
         UsageError: the folder holds no grading, or one that has not come to its end.
@@ -70,10 +92,12 @@ def read_class(folder: Path, curriculum: Curriculum) -> ClassRecord:
         )
     with Journal(folder) as journal:
         if not journal.is_finished:
-            raise UsageError(
-                f"{folder} holds a grading that has not come to its end",
-                next_step="run its gpuprep grade once more, with --resume",
-            )
+            with locked(folder):
+                raise UsageError(
+                    f"{folder} holds a grading that has not come to its end",
+                    next_step="run its gpuprep grade once more, with --resume",
+                )
+        curriculum = curriculum or graded_with(journal)
         assignment = assignments.parse(journal.assignment(), folder / "assignment.yaml", curriculum)
         grades: dict[str, dict[str, Grade]] = {}
         for grade in journal.grades():
@@ -82,4 +106,6 @@ def read_class(folder: Path, curriculum: Curriculum) -> ClassRecord:
             Student(noted, grades.get(noted.name, {}), row(assignment, noted, grades.get(noted.name, {})))
             for noted in journal.submissions()
         )
-        return ClassRecord(folder, assignment, journal.identity(), students)
+        stubs = {each.id: curriculum.stub_path(each.exercise) for each in assignment.exercises}
+        files = {own: tuple(path.name for path in curriculum.sources(stub)) for own, stub in stubs.items()}
+        return ClassRecord(folder, assignment, journal.identity(), students, files)

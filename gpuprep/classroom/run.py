@@ -47,6 +47,8 @@ class Graded:
     elapsed_s: float
     n_failed_again: int = 0
     """Files that were to be upgraded, and that the grader failed in: they are as they were before."""
+    left_out: tuple[str, ...] = ()
+    """What lay among the submissions and was none."""
 
     @property
     def scores_path(self) -> Path:

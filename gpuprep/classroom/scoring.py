@@ -151,8 +151,10 @@ def row(assignment: Assignment, noted: Noted, grades: Mapping[str, Grade]) -> Ro
         noted: the submission.
         grades: its grades, by exercise.
     """
-    n_days_late = assignment.days_late(noted.submitted)
     scores = tuple(_score(assigned, noted, grades.get(assigned.id)) for assigned in assignment.exercises)
+    # Where nothing was handed in, nothing was late.
+    has_any = any(score.outcome != MISSING for score in scores)
+    n_days_late = assignment.days_late(noted.submitted) if has_any else 0
     return Row(noted.name, scores, n_days_late, assignment.kept(n_days_late), noted.notes)
 
 
@@ -167,7 +169,10 @@ def _score(assigned: Assigned, noted: Noted, grade: Grade | None) -> ExerciseSco
     report = grade.report
     skipped = (report.tier(tier) for tier, fate in found.items() if fate is Fate.PENDING and tier is not Tier.SPEED)
     note = "; ".join(f"{each.tier} not graded: {each.reason}" for each in skipped if each is not None)
-    return ExerciseScore(assigned.id, report.outcome, assigned.weight, found, note, report)
+    is_all_won = bool(found) and set(found.values()) == {Fate.WON}
+    # Provisional for want of a tier that doesn't count here is no reason to wait for anything.
+    outcome = Outcome.PASSED if is_all_won and report.outcome is Outcome.PROVISIONAL else report.outcome
+    return ExerciseScore(assigned.id, outcome, assigned.weight, found, note, report)
 
 
 def scores_csv(assignment: Assignment, rows: Iterable[Row]) -> str:

@@ -20,6 +20,7 @@ from gpuprep.classroom.assignment import moment
 from gpuprep.curriculum import Curriculum
 from gpuprep.errors import UsageError
 from gpuprep.exercise import Exercise
+from gpuprep.workspace import os_errors
 from gpuprep.yaml_nodes import suggestion
 
 MAX_DEPTH = 6
@@ -30,6 +31,7 @@ COLUMNS = ("submission", "path", "submitted")
 _IGNORED = ("__MACOSX", "__pycache__")
 _SOURCES = (".py", ".cu")
 _FOLDER_DIGITS = 16
+_SHOWN_OTHERS = 3
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,14 @@ def find(source: Path) -> tuple[Found, ...]:
     if twice := next((name for name, count in counts.items() if count > 1), None):
         raise UsageError(f"{source}: two submissions are called {twice!r}", next_step="rename one of them")
     return tuple(found)
+
+
+def left_out(source: Path) -> tuple[str, ...]:
+    """What lies among a class's submissions and is none: no folder, and no archive that can be opened here."""
+    if not source.is_dir():
+        return ()
+    others = (path for path in sorted(source.iterdir()) if not _is_submission(path))
+    return tuple(_written(path.name) for path in others if not path.name.startswith(".") and path.name not in _IGNORED)
 
 
 def find_one(source: Path, name: str | None = None, submitted: datetime | None = None) -> Found:
@@ -186,11 +196,17 @@ def collect(found: Found, exercises: Sequence[Exercise], curriculum: Curriculum)
         curriculum: says what the files are called, and has what a learner need not write.
     """
     allowed = {name for exercise in exercises for name in _names(exercise, curriculum)}
+    others: list[str] = []
 
     def is_wanted(place: PurePosixPath) -> bool:
         parts = place.parts
-        is_hidden = any(part.startswith(".") or part in _IGNORED for part in parts)
-        return not is_hidden and len(parts) <= MAX_DEPTH + 1 and place.name in allowed
+        if any(part.startswith(".") or part in _IGNORED for part in parts):
+            return False
+        if len(parts) <= MAX_DEPTH + 1 and place.name in allowed:
+            return True
+        if len(others) < _SHOWN_OTHERS and (place.suffix in _SOURCES or archives.is_archive(place)):
+            others.append(str(place))
+        return False
 
     taken: dict[str, list[tuple[PurePosixPath, bytes]]] = {}
     times: list[float] = []
@@ -216,9 +232,11 @@ def collect(found: Found, exercises: Sequence[Exercise], curriculum: Curriculum)
             refused[exercise.id] = f"{len(taken[double])} files are called {double}: {places}"
         elif own := {name: taken[name][0][1] for name in names if name in taken}:
             if lacking := [name for name in names if name not in own]:
-                notes.append(f"{exercise.id}: {', '.join(lacking)} from the stub")
+                notes.append(f"{exercise.id}: {', '.join(lacking)} was not handed in, the stub's was taken")
             stubs = {name: curriculum.stub_path(exercise).with_name(name).read_bytes() for name in lacking}
             files[exercise.id] = {**own, **stubs}
+    if others and not files and not refused:
+        notes.append(f"nothing has the name of an exercise's file; there is {', '.join(others)}")
     return Submission(found.name, files, refused, found.submitted or _time(found.path, times), tuple(notes))
 
 
@@ -227,16 +245,20 @@ def store(submission: Submission, folder: Path) -> dict[str, Path]:
 
     Returns:
         The Python file to grade, by exercise.
+
+    Raises:
+        WorkspaceError: they can't be written.
     """
     paths = {}
     for exercise_id, files in submission.files.items():
         own = folder / submission.folder / exercise_id
-        own.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             path = own / name
-            # A file of that content stays as it is: what grades it may be reading.
-            if not path.is_file() or path.read_bytes() != data:
-                path.write_bytes(data)
+            with os_errors(path):
+                own.mkdir(parents=True, exist_ok=True)
+                # A file of that content stays as it is: what grades it may be reading.
+                if not path.is_file() or path.read_bytes() != data:
+                    path.write_bytes(data)
             if path.suffix == ".py":
                 paths[exercise_id] = path
     return paths

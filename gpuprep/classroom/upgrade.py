@@ -17,8 +17,10 @@ from gpuprep import __version__
 from gpuprep.classroom import assignment as assignments
 from gpuprep.classroom.assignment import Assignment
 from gpuprep.classroom.executor import Executor, Task
-from gpuprep.classroom.grade import FILES, Settings, executor_for, hash_of, locked, sandbox_for, tasks_of
+from gpuprep.classroom.grade import FILES, Settings, executor_for, sandbox_for, tasks_of
 from gpuprep.classroom.journal import FILE_NAME, Journal, Noted
+from gpuprep.classroom.locking import locked
+from gpuprep.classroom.record import graded_with
 from gpuprep.classroom.run import SCORES, Graded, Run, Tell
 from gpuprep.classroom.scoring import Fate, fates, scores_csv
 from gpuprep.classroom.submissions import Submission
@@ -67,7 +69,7 @@ class _Folder:
 
 def upgrade_class(
     folder: Path,
-    curriculum: Curriculum,
+    curriculum: Curriculum | None,
     settings: Settings,
     *,
     on_standing: Tell | None = None,
@@ -77,7 +79,7 @@ def upgrade_class(
 
     Args:
         folder: its `--out`.
-        curriculum: the one that it was graded with.
+        curriculum: the one that it was graded with; None where that is where it was then.
         settings: how; the folder, the device and `is_resumed` in them mean nothing here.
         on_standing: told whenever something is done, when it is on the disk.
         executor: where checks run; on this machine by default.
@@ -92,13 +94,9 @@ def upgrade_class(
     folder = folder.resolve()
     if not (folder / FILE_NAME).is_file():
         raise UsageError(f"{folder} holds no grading to upgrade", next_step="gpuprep grade --help")
-    if not settings.is_elsewhere and not card_is_likely():
-        raise UsageError(
-            "--upgrade: no CUDA device found, and all that can be graded without one was",
-            next_step=f"copy {folder} to a machine with a GPU: gpuprep grade --upgrade {shlex.quote(folder.name)}",
-        )
     sandbox = sandbox_for(settings)
     with locked(folder), Journal(folder) as journal:
+        curriculum = curriculum or graded_with(journal)
         assignment = _assignment(journal, folder, curriculum)
         held = _Folder(folder, assignment, curriculum)
         run = Run(assignment, journal, on_standing or (lambda _: None))
@@ -109,6 +107,11 @@ def upgrade_class(
         ]
         open_ones = [task for task in tasks if _is_open(task, run, assignment)]
         n_before = len(tasks) - len(open_ones)
+        if open_ones and not settings.is_elsewhere and not card_is_likely():
+            raise UsageError(
+                "--upgrade: no CUDA device found, and all that can be graded without one was",
+                next_step=f"copy {folder} to a machine with a GPU: gpuprep grade --upgrade {shlex.quote(folder.name)}",
+            )
         if open_ones:
             names = sorted({card.name for card in visible_cards()}) or [DEVICE]
             upgrade = journal.begin_upgrade(", ".join(names), sandbox)
@@ -153,7 +156,7 @@ def _assignment(journal: Journal, folder: Path, curriculum: Curriculum) -> Assig
         differs.append(f"gpuprep was {before.gpuprep}, and is {__version__}")
     if before.assignment != assignment.hash:
         differs.append("the curriculum's targets of the assignment have changed")
-    if before.curriculum != hash_of(curriculum, assignment):
+    if before.curriculum != assignments.hash_of(curriculum, [each.exercise for each in assignment.exercises]):
         differs.append("a grader or a stub has changed, or --curriculum names another folder now")
     if differs:
         raise UsageError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gpuprep.classroom.assignment import hash_of
 from gpuprep.classroom.keys import PublicKey
 from gpuprep.classroom.signed_shape import Fault, Misfit, Problem, check_entry, parse, read_file
 from gpuprep.classroom.signing import Json, canonical
@@ -179,6 +180,9 @@ def _matched(
     if len(likely) == 1 and (signed := likely[0].signed):
         (submission,) = taken.values() if len(taken) == 1 else (_collected_for(signed, path, curriculum),)
         text += f" as {likely[0].name!r}: {'; '.join(_differences(signed, submission, curriculum))}"
+        graded = [curriculum.exercise(each["id"]) for each in signed["result"]["exercises"]]
+        if signed["class"]["curriculum"] != hash_of(curriculum, graded):
+            text += "; it was graded with other exercises than these: --curriculum names those"
     return told, (Problem(Fault.OTHER_SUBMISSION, text),)
 
 

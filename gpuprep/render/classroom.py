@@ -10,7 +10,7 @@ from gpuprep.classroom.record import ClassRecord
 from gpuprep.classroom.scoring import MISSING, REFUSED, ExerciseScore, Fate, Row, note, points
 from gpuprep.model import Outcome, Tier
 from gpuprep.render import machine
-from gpuprep.render.layout import Page, Part, counted
+from gpuprep.render.layout import Page, Part, counted, fitted
 from gpuprep.render.marks import Mark, mark
 
 _NAME_WIDTH = 20
@@ -35,15 +35,14 @@ def row_page(row: Row) -> Page:
 
 def _line(page: Page, row: Row) -> None:
     total = f"{points(row.score)} of {points(row.max_score)}"
-    name = row.submission if len(row.submission) <= _NAME_WIDTH else row.submission[: _NAME_WIDTH - 1] + "…"
-    parts: list[Part] = [f"{name:{_NAME_WIDTH}}  ", (f"{total:>{_POINTS_WIDTH}}", "strong")]
+    parts: list[Part] = [f"{fitted(row.submission, _NAME_WIDTH)}  ", (f"{total:>{_POINTS_WIDTH}}", "strong")]
     cells: list[tuple[str, str, str]] = []
     for score in row.scores:
         found = outcome_mark(score.outcome)
         cells.append((f"{score.exercise_id} ", f"{found.glyph} {found.word}", found.style))
     if row.n_days_late:
         cells.append(("", f"{counted(row.n_days_late, 'day')} late", "warning"))
-    begins = len(f"{name:{_NAME_WIDTH}}  {total:>{_POINTS_WIDTH}}  ")
+    begins = _NAME_WIDTH + len(f"  {total:>{_POINTS_WIDTH}}  ")
     width = begins
     for label, said, style in cells:
         if width + len(label + said) > page.width and width > begins:
@@ -88,6 +87,10 @@ def graded_page(graded: Graded) -> Page:
             page.prose(f"{row.submission}: {note(row)}", indent=2, style="warning")
         if len(noted) > _SHOWN_NOTES:
             page.prose(f"{len(noted) - _SHOWN_NOTES} more have a note in scores.csv.", indent=2, style="warning")
+    if graded.left_out:
+        told = ", ".join(graded.left_out[:_SHOWN_NOTES])
+        more = f" and {len(graded.left_out) - _SHOWN_NOTES} more" if len(graded.left_out) > _SHOWN_NOTES else ""
+        page.prose(f"Not submissions, and not graded: {told}{more}.", indent=2, style="warning")
     if graded.sandbox == "none":
         page.prose("Nothing confined the submissions' code: this machine offers no sandbox.", style="warning")
     else:
@@ -137,6 +140,7 @@ def graded_document(graded: Graded, exit_code: int) -> machine.Document:
         n_graded=graded.n_graded,
         n_before=graded.n_before,
         elapsed_s=round(graded.elapsed_s, 3),
+        left_out=list(graded.left_out),
         submissions=[_row_dict(row) for row in graded.rows],
     )
 

@@ -6,7 +6,7 @@ assignment's titles, points and dates, and the curriculum's hints.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from xml.etree.ElementTree import Element
 
@@ -51,7 +51,7 @@ def feedback_html(record: ClassRecord, student: Student) -> str:
     exercises = {assigned.id: assigned for assigned in record.assignment.exercises}
     scores = {score.exercise_id: score for score in student.row.scores}
     articles = [
-        _article(exercises[exercise_id], scores[exercise_id], list(own))
+        _article(exercises[exercise_id], scores[exercise_id], list(own), record.files.get(exercise_id, ()))
         for exercise_id, own in groupby(found, key=lambda finding: finding.exercise_id)
     ]
     return page(
@@ -135,7 +135,7 @@ def _summary(student: Student, found: tuple[Finding, ...]) -> Element:
     return el("section", el("h2", "Your exercises"), scrolls(table, "Your exercises"))
 
 
-def _article(assigned: Assigned, score: ExerciseScore, found: list[Finding]) -> Element:
+def _article(assigned: Assigned, score: ExerciseScore, found: list[Finding], file_names: Sequence[str] = ()) -> Element:
     exercise = assigned.exercise
     printed = next((finding.printed for finding in found if finding.printed.strip()), "")
     return el(
@@ -143,7 +143,7 @@ def _article(assigned: Assigned, score: ExerciseScore, found: list[Finding]) -> 
         el("h3", f"{exercise.id} {exercise.title} ", el("small", f"points: {_of(score)}")),
         el("p", *with_code(exercise.summary), kind="quiet"),
         *_tiers(found),
-        _next(exercise, score),
+        _next(exercise, score, file_names),
         el("details", el("summary", "What your code printed"), el("pre", printed)) if printed else None,
         id=exercise.id,
     )
@@ -190,11 +190,14 @@ def _outdented(lines: list[str]) -> str:
     return "\n".join(line[margin:] for line in lines)
 
 
-def _next(exercise: Exercise, score: ExerciseScore) -> Element | None:
+def _next(exercise: Exercise, score: ExerciseScore, file_names: Sequence[str]) -> Element | None:
     """What to do about a failure: the hint that answers it, and the command that says more."""
     if score.outcome == MISSING:
-        told: list[Child] = ["Hand in a file of the name ", el("code", f"{exercise.slug}.py"), "."]
-        return el("div", el("p", *told), kind="next")
+        first, *more = file_names or (f"{exercise.slug}.py",)
+        told: list[Child] = ["Hand in a file of the name ", el("code", first)]
+        for name in more:
+            told += [", and with it ", el("code", name)]
+        return el("div", el("p", *told, "."), kind="next")
     report = score.report
     if report is None or not report.outcome.is_failure:
         return None

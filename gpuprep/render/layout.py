@@ -128,5 +128,19 @@ def counted(number: int, noun: str) -> str:
     return f"{grouped(number)}{HARD_SPACE}{noun}{ending}"
 
 
+def fitted(text: str, width: int) -> str:
+    """The text in so many columns of a terminal; of a longer one its beginning and its end, which tell it apart."""
+    from rich.cells import cell_len, set_cell_size
+
+    line = _one_line(text)
+    if cell_len(line) <= width:
+        return set_cell_size(line, width)
+    end = width // 3
+    tail = line[-end:]
+    while cell_len(tail) > end:
+        tail = tail[1:]
+    return set_cell_size(set_cell_size(line, width - 1 - cell_len(tail)) + "…" + tail, width)
+
+
 def _one_line(text: str) -> str:
     return clean(text).replace("\n", " ").replace(HARD_SPACE, " ")
