@@ -84,12 +84,14 @@ class Expected:
         dtype: name of the dtype that must come back.
         scale: Σ|terms| of each element, same shape; None means |value|.
         strides: required strides in elements, or None where any will do.
+        means: why a wrong value is wrong here, where the case says that; else it is told from the pattern of errors.
     """
 
     value: torch.Tensor
     dtype: str
     scale: torch.Tensor | None = None
     strides: tuple[int, ...] | None = None
+    means: str = ""
 
 
 @dataclass(frozen=True)
@@ -243,10 +245,8 @@ class Draw:
         if distribution == "offset":
             return normal + 100.0
         if distribution == "wide":
-            reach = 5.0 if dtype == "float16" else 12.0
-            return normal * torch.exp2(
-                reach * torch.randn(shape, generator=self._generator, device=self.device).clamp(-2, 2)
-            )
+            octaves = torch.randn(shape, generator=self._generator, device=self.device).clamp(-2, 2)
+            return normal * torch.exp2((5.0 if dtype == "float16" else 12.0) * octaves)
         if distribution == "heavy":
             chi = torch.randn((2, *shape), generator=self._generator, device=self.device).square().mean(0)
             return (normal / chi.sqrt().clamp_min(1e-2)).clamp(-200, 200)

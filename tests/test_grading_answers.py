@@ -17,7 +17,7 @@ from gpuprep.grader import Budget, Case, Draw, ErrorModel, Expected, Grader, Tie
 from gpuprep.grading import session
 from gpuprep.grading.answers import Asked, result_of
 from gpuprep.grading.work import budget_fault, counted_work
-from gpuprep.model import CaseResult, Outcome, SourceLine, Work
+from gpuprep.model import CaseResult, Diagnosis, Outcome, SourceLine, Work
 
 N = 8
 BYTES = 4 * N
@@ -30,9 +30,10 @@ class Doubling(Grader):
     function = "twice"
     parameters = ("x", "factor")
 
-    def __init__(self, *, is_pair: bool = False, strides: tuple[int, ...] | None = None) -> None:
+    def __init__(self, *, is_pair: bool = False, strides: tuple[int, ...] | None = None, means: str = "") -> None:
         self.is_pair = is_pair
         self.strides = strides
+        self.means = means
 
     def cases(self, rng: object) -> Sequence[Case]:
         return ()
@@ -41,7 +42,7 @@ class Doubling(Grader):
         return draw.tensor(N), 2
 
     def oracle(self, case: Case, *args: Any) -> tuple[Expected, ...]:
-        outputs = (Expected(2 * args[0].double(), "float32", strides=self.strides),)
+        outputs = (Expected(2 * args[0].double(), "float32", strides=self.strides, means=self.means),)
         return (*outputs, Expected(-args[0].double(), "float32")) if self.is_pair else outputs
 
     def honest(self, case: Case, *args: Any, order: object = None) -> tuple[torch.Tensor, ...]:
@@ -190,6 +191,13 @@ def test_wrong_values_are_shown_and_diagnosed() -> None:
     assert result.samples[0].index == (N - 1,)
     assert result.diagnosis is not None
     assert result.diagnosis.id == "tail"
+
+
+def test_case_says_what_its_wrong_values_mean() -> None:
+    """Where it knows better than their pattern does."""
+    asked = asked_for(grader=Doubling(means="the trap was not seen"))
+    result = result_of(asked, answered(asked, [3 * X]))
+    assert result.diagnosis == Diagnosis("wrong_values", "the trap was not seen")
 
 
 def test_no_tensor_came_back() -> None:

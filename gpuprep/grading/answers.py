@@ -234,7 +234,7 @@ def _value_fault(asked: Asked, name: str, place: int, want: Expected, got: torch
     return asked.failed(
         Outcome.WRONG_VALUES,
         f"{judgement.n_wrong} of {got.numel()} elements of {name} are wrong",
-        diagnosis=diagnose(evidence),
+        diagnosis=Diagnosis("wrong_values", want.means) if want.means else diagnose(evidence),
         samples=judgement.samples,
         n_wrong=judgement.n_wrong,
         n_total=got.numel(),

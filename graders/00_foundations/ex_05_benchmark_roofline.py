@@ -9,6 +9,21 @@ WITHIN = 0.05
 TRAPS = ("first_call", "cold_clocks", "launch_gap", "warm_cache", "outliers", "coarse_clock")
 DEVICES_NS = ((50_000, 100_000), (200_000, 500_000), (1_000_000, 3_000_000))
 """Shortest and longest call of each of a case's devices. Less than 50 µs is a matter of the clock's ticks."""
+MEANS = {
+    "none": "No trap is set here, so it is the loop itself: something beside the call lies between the marks, nobody "
+    "waits for the device, or the number is not one of milliseconds.",
+    "first_call": "The first call compiles: is it among the samples? Where the other cases are wrong as well, it is "
+    "something else: what lies between the marks beside the call?",
+    "cold_clocks": "The device is slower for up to 100 ms after the first call, and much of what was measured is from "
+    "that time: warm up until the clock has moved by more, not for a number of calls.",
+    "launch_gap": "The device came to the first mark, had nothing to do, and waited until the host had queued the "
+    "call; that is in your time. It must be busy before the mark for longer than queueing takes.",
+    "warm_cache": "Too short: the call found in the cache what the last one had read. Too long: the flush lies between "
+    "the marks and is timed as well.",
+    "outliers": "One call in eight takes ten times as long. A mean goes up with it, and the shortest is luck.",
+    "coarse_clock": "The host's clock moves in steps of 16 ms, and a call is shorter: only the device can tell.",
+}
+"""What a wrong time means where at most one trap is set."""
 N_KERNELS = 3
 """A call launches so many."""
 
@@ -40,7 +55,7 @@ class BenchmarkRoofline(Grader):
 
     def oracle(self, case, op, *args):
         if op == "bench":
-            return (Expected(self.honest(case, op, *args)[0], "float64"),)
+            return (Expected(self.honest(case, op, *args)[0], "float64", means=_means(case["traps"])),)
         *figures, bounds = self.honest(case, op, *args)
         return *(Expected(figure, "float64") for figure in figures), Expected(bounds, "int64")
 
@@ -65,6 +80,11 @@ class BenchmarkRoofline(Grader):
 def _case(op, **kind):
     # The device is a stand-in, so a card adds nothing.
     return Case({"op": op, **kind}, devices=("cpu",))
+
+
+def _means(traps):
+    together = "Each trap by itself is got around, all of them together are not: what one needs undoes another's."
+    return MEANS.get(traps, together)
 
 
 def _kernels(kind, draw):
