@@ -166,7 +166,7 @@ BROKEN: dict[str, tuple[Callable[[Curriculum], None], str, str]] = {
     "missing grader": (drop("grader"), "can be tried", "no grader"),
     "missing guide": (drop("guide"), "files are there", "README.md"),
     "empty guide": (write("exercises/00_first/README.md", " \n"), "files are there", "README.md"),
-    "missing wrong files": (drop("wrong"), "has wrong solutions", "0 of 6"),
+    "missing wrong files": (drop("wrong"), "has wrong solutions", "0 of 1"),
     "missing hints": (break_hints, "has its hints", "2 of 3"),
     "stray stub": (write("exercises/00_first/ex_99_gone.py", "x"), "no stray files", "ex_99_gone.py"),
     "stray grader": (write("graders/01_other/x.py", "x"), "no stray files", "01_other/x.py"),

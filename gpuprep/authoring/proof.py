@@ -100,7 +100,9 @@ def _files(curriculum: Curriculum, exercises: Sequence[Exercise]) -> Iterator[Pr
         yield ProofItem("has its hints", exercise.id, len(exercise.hints) >= HINTS, f"{len(exercise.hints)} of {HINTS}")
         if (curriculum.root / "tests").is_dir():
             n_wrong = len(wrong_files(curriculum, exercise))
-            yield ProofItem("has wrong solutions", exercise.id, n_wrong >= MIN_WRONG_FILES, f"{n_wrong} of {MIN_WRONG_FILES}")
+            yield ProofItem(
+                "has wrong solutions", exercise.id, n_wrong >= MIN_WRONG_FILES, f"{n_wrong} of {MIN_WRONG_FILES}"
+            )
 
 
 def _stray(curriculum: Curriculum) -> Iterator[ProofItem]:
