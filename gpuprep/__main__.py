@@ -6,6 +6,8 @@ import os
 import sys
 from typing import NoReturn
 
+from gpuprep.errors import INTERRUPTED
+
 
 def main() -> NoReturn:
     """Runs the command, then leaves without tearing anything down: with torch that takes a quarter of a second."""
@@ -14,10 +16,13 @@ def main() -> NoReturn:
 
         # Before the rest is imported.
         call_ahead(sys.argv[2:])
-    from gpuprep import cli
-
     try:
+        from gpuprep import cli
+
         cli.main()
+    except KeyboardInterrupt:
+        # In the first moments, while nothing had begun yet; later, commands say what became of their work.
+        os._exit(INTERRUPTED)
     except SystemExit as ending:
         if not isinstance(ending.code, int):
             raise

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from gpuprep import curriculum
+from gpuprep.errors import INTERRUPTED
 from gpuprep.exercise import Exercise
 from gpuprep.grading import pool_client
 from gpuprep.practice import benching
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from gpuprep.grading.comparison import Compared
     from gpuprep.grading.pool import WarmPool
 
-INTERRUPTED = 130
-"""What shells report for a process that Ctrl-C ended."""
 MIN_FOR_POOL = 2
 """The first fork has to wait for the same imports as a cold start."""
 

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from gpuprep import cli_dev
+from gpuprep.errors import INTERRUPTED
 
 if TYPE_CHECKING:
     from gpuprep.classroom.grade import Graded, Standing
     from gpuprep.classroom.submissions import Found
-
-INTERRUPTED = 130
-"""What shells report for a process that Ctrl-C ended."""
 
 # One submission.
 _Single = Annotated[

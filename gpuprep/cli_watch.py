@@ -22,7 +22,7 @@ import typer
 
 from gpuprep.cli_dev import AsJson
 from gpuprep.cli_exercise import OneExercise
-from gpuprep.errors import UsageError
+from gpuprep.errors import INTERRUPTED, UsageError
 
 if TYPE_CHECKING:
     from gpuprep.practice.background_checks import BackgroundChecks
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     Draw = Callable[[Callable[[int, int], Page]], None]
 
-INTERRUPTED = 130
-"""What shells report for a process that Ctrl-C ended."""
 REDRAW_S = 0.15
 """How long the course of a check may be ahead of what is shown: drawing takes time that the check could use, and most
 checks are over by then."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+INTERRUPTED = 130
+"""The exit code that shells report for a process that Ctrl-C ended."""
+
 
 class GpuprepError(Exception):
     """Something is set up wrong, and a person can mend it.

@@ -221,6 +221,25 @@ def test_interrupted_check(gym: Path, run: Callable[..., Ran], grading: dict[str
     assert recorded(gym) == {"ex_01": 1}
 
 
+def test_interrupt_before_anything_has_begun(gym: Path) -> None:
+    """Ctrl-C while a command is being imported ends it in silence."""
+    program = """
+import signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "gpuprep.cli":
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.argv = ["gpuprep", "list"]
+from gpuprep.__main__ import main
+main()
+"""
+    ran = subprocess.run([sys.executable, "-c", program], cwd=gym, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
 def test_interrupt_that_is_swallowed(gym: Path, run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the middle of an import that drops the exception still ends the check, at its next event."""
 
@@ -357,7 +376,7 @@ def test_list_and_progress(gym: Path, run: Callable[..., Ran], grading: dict[str
     run("check", "1")
     run("check", "2")
     assert "gold" in run("list").out
-    assert "1 of 3 exercises passed, 1 of them gold; 1 provisional" in run("progress").out
+    assert "2 of 3 exercises done: 1 passed (1 gold), 1 provisional" in run("progress").out
     assert "triton" in run("progress", "--by", "topic").out
     listed, progress = run("list", "--json").json, run("progress", "--json").json
     assert (listed["command"], progress["command"]) == ("list", "progress")

@@ -99,6 +99,17 @@ def test_scaffold_is_proved(small: Curriculum, monkeypatch: pytest.MonkeyPatch) 
     assert "wrong file is rejected" in {item.claim for item in found.items}
 
 
+def test_kernel_that_a_card_would_not_find(grade: Grade) -> None:
+    """Without C linkage its name is another one there; a macro may give it that, and so may braces."""
+    plain = HEAD.removeprefix('extern "C" ')
+    failure = failure_of(grade(RIGHT, head=plain))
+    assert failure.outcome is Outcome.RAISED
+    assert 'lacks `extern "C"`' in failure.message
+    for head in (f'#define API extern "C"\nAPI {plain}', f'extern "C" void other();\nextern "C" {{\n{plain}'):
+        body = RIGHT + ("}\n" if head.count("{") == 2 else "")
+        assert grade(body, head=head).outcome is Outcome.PROVISIONAL
+
+
 SWAP = """\
     __shared__ float s[256];
     s[threadIdx.x] = i < n ? x[i] : 0.0f;

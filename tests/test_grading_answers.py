@@ -170,6 +170,41 @@ def test_output_that_is_an_input() -> None:
     assert result_of(asked, answer).outcome is Outcome.ALIASED_INPUT
 
 
+@pytest.mark.parametrize(
+    ("line", "said"), [("print(x[:3])", "printing reads 3 elements"), ("y = x.tolist()", "Tensor.tolist on 3")]
+)
+def test_printing_a_tensor_is_told_as_that(tmp_path: Path, line: str, said: str) -> None:
+    """Nobody who prints has called `tolist`."""
+    path = tmp_path / "x.py"
+    path.write_text(line + "\n")
+    op = {"name": "Tensor.tolist", "numel": 3, "path": str(path), "line": 1}
+    asked = asked_for(path=str(path))
+    result = result_of(asked, answered(asked, host_ops=[op]))
+    assert result.outcome is Outcome.BANNED_CALL
+    assert result.message.startswith(said)
+
+
+def test_gpu_that_is_asked_for_by_name(tmp_path: Path) -> None:
+    """The line has to change, whatever machine there is."""
+    path = tmp_path / "x.py"
+    path.write_text('out = torch.empty(3, device="cuda")\ntorch.cuda.get_device_properties(0)\n')
+    told = {"message": "Torch not compiled with CUDA enabled", "needs_device": True, "path": str(path)}
+    named, needed = (result_of(asked_for(path=str(path)), raised(**told, line=line)) for line in (1, 2))
+    assert named.outcome is needed.outcome is Outcome.SKIPPED
+    assert named.message.startswith("line 1 asks for a GPU by name, and there is none here: device=x.device")
+    assert needed.message.startswith("needs a GPU")
+
+
+def test_order_matters_in_cuda_without_a_race(tmp_path: Path) -> None:
+    """There every access is followed, so it is something else: what nobody wrote is read."""
+    asked = asked_for(path=str(tmp_path / "x.py"))
+    answers = answered(asked), answered(asked, [3 * X])
+    assert result_of(asked, *answers).diagnosis.id == "race"  # type: ignore[union-attr]
+    (tmp_path / "x.cu").touch()
+    result = result_of(asked, *answers)
+    assert (result.outcome, result.diagnosis.id) == (Outcome.RACE, "uninitialised")  # type: ignore[union-attr]
+
+
 def test_several_outputs() -> None:
     """Each output is judged; the message says which one is wrong."""
     grader = Doubling(is_pair=True)

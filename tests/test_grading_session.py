@@ -47,6 +47,11 @@ BAD_FILES = {
         "Lazy",
     ),
     "a TODO is left": ("def add(x, y): raise NotImplementedError('later')\n", Outcome.NOT_STARTED, "TODO"),
+    "an operator of torch that lacks a back end": (
+        "def add(x, y): return torch.ops.aten._nested_tensor_size(x)\n",
+        Outcome.RAISED,
+        "NotImplementedError",
+    ),
     "reads the terminal": ("def add(x, y): return input()\n", Outcome.RAISED, "EOFError"),
     "closes the channel": ("import os\ndef add(x, y):\n    os.closerange(3, 64)\n", Outcome.CRASHED, ""),
     "asks for a device": (
@@ -75,6 +80,27 @@ def test_endless_loop_names_the_running_line(curriculum: Curriculum, tmp_path: P
     assert report.first_failure is not None
     assert report.first_failure.where is not None
     assert report.first_failure.where.line in (5, 6)
+
+
+def test_fault_inside_the_library_names_the_learners_line(curriculum: Curriculum, tmp_path: Path) -> None:
+    """`tl.sum` is a kernel function itself: what goes wrong in there went wrong at the line that called it."""
+    body = """
+        @triton.jit
+        def _add_kernel(x_ptr, y_ptr, out_ptr, n, BLOCK: tl.constexpr):
+            x = tl.load(x_ptr + tl.arange(0, BLOCK))
+            tl.store(out_ptr, tl.sum(x, axis=1))
+
+
+        def add(x, y):
+            out = torch.empty_like(x)
+            _add_kernel[(1,)](x, y, out, x.numel(), BLOCK=2)
+            return out
+    """
+    report = graded(curriculum, tmp_path, body)
+    assert report.outcome is Outcome.RAISED
+    assert report.first_failure is not None
+    assert report.first_failure.where is not None
+    assert report.first_failure.where.text == "tl.store(out_ptr, tl.sum(x, axis=1))"
 
 
 def test_segfault_names_the_line(curriculum: Curriculum, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def test_saves_during_a_check_are_followed_by_one_more(player: Player) -> None:
     assert player.checks == [FIRST]
     assert player.watch.due_s is None
     player.take(player.watch.handle(Told("cpu: case 1 of 2"), player.now_s))
-    assert player.watch.view().busy == "cpu: case 1 of 2"
+    assert player.watch.view().busy == "cpu: case 1 of 2, then what was saved since"
     player.finish()
     assert player.checks == [FIRST, FIRST]
     player.finish()

@@ -30,6 +30,7 @@ from gpuprep.counters.cuda_emulator import (
     build,
     why_unsupported,
 )
+from gpuprep.counters.cuda_emulator.source_scan import kernels, tokens
 from gpuprep.counters.extents import Extent
 from gpuprep.counters.findings import RACE, UNINITIALISED, Finding, KernelFault
 from gpuprep.counters.recording import Recording, Site, extent_of, running
@@ -119,13 +120,22 @@ class EmulatedModule:
             AttributeError: there is no such kernel.
         """
         try:
-            return self.program.functions[name]
+            parameters = self.program.functions[name]
         except KeyError:
             there = ", ".join(sorted(self.program.functions)) or "none"
             raise AttributeError(
                 f'the source has no kernel {name} (it has {there}): is it `extern "C" __global__`, or a template that '
                 "name_expressions should name?"
             ) from None
+        if name not in self._source.name_expressions and name in self._hidden:
+            raise AttributeError(
+                f'kernel {name} lacks `extern "C"`: a GPU\'s compiler gives it a longer name, by which it is not found'
+            )
+        return parameters
+
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        return frozenset(kernel.name for kernel in kernels(tokens(self._source.code)) if not kernel.is_exported)
 
     def merged(self, name: str, declared: Sequence[Declared] | None) -> list[Declared]:
         """The parameters as the compiler laid them out, in the source's words where those are known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from gpuprep.exercise import Target
 from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
-from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, RACE, finding_faults, remarks
+from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, finding_faults, order_matters, remarks
 from gpuprep.grading.work import budgets_of, counted_work, packet, qualities
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
 
@@ -26,6 +27,9 @@ _HOST_RULE = "Host code may allocate and view tensors; what is computed, a kerne
 _TORCH_RULE = (
     "The exercise is to write this out: arithmetic on tensors is allowed, an operation that does it all is not."
 )
+
+
+_NAMES_A_GPU = re.compile(r"""['"]cuda|\.cuda\(""")
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,13 @@ def raised(asked: Asked, answer: Answer) -> CaseResult:
         return asked.failed(Outcome.NOT_STARTED, _still_open(answer), where=where)
     if answer["lacks_back_end"]:
         return asked.failed(Outcome.SKIPPED, what, where=where)
+    if answer["needs_device"] and where is not None and _NAMES_A_GPU.search(where.text):
+        return asked.failed(
+            Outcome.SKIPPED,
+            f"line {where.line} asks for a GPU by name, and there is none here: device=x.device is right on any "
+            f"machine ({what})",
+            where=where,
+        )
     if answer["needs_device"]:
         return asked.failed(
             Outcome.SKIPPED, f"needs a GPU, which the interpreter can't stand in for ({what})", where=where
@@ -300,13 +311,22 @@ def banned_calls(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
         name = packet(op)
         if name in asked.grader.allowed_in(asked.case) or op["numel"] <= 1:
             continue
+        where = asked.line(int(op["line"]), str(op["path"]))
         yield asked.failed(
             Outcome.BANNED_CALL,
-            f"{_spoken(name)} on {op['numel']} elements: {'the kernel has' if has_kernels else 'you have'} to do this, "
-            "not a library",
+            _ban(_spoken(name), op["numel"], where, has_kernels=has_kernels),
             diagnosis=Diagnosis("banned", _HOST_RULE if has_kernels else _TORCH_RULE),
-            where=asked.line(int(op["line"]), str(op["path"])),
+            where=where,
         )
+
+
+def _ban(name: str, numel: int, where: SourceLine | None, *, has_kernels: bool) -> str:
+    if where is not None and "print(" in where.text:
+        return (
+            f"printing reads {numel} elements on the host, which could compute with them: print a shape, or look at "
+            "values in the script that `gpuprep repro` writes"
+        )
+    return f"{name} on {numel} elements: {'the kernel has' if has_kernels else 'you have'} to do this, not a library"
 
 
 def _spoken(op_name: str) -> str:
@@ -333,14 +353,14 @@ def _order_faults(
             differs,
             outcome=Outcome.RACE,
             message=f"run with its programs in another order, {differs.message}",
-            diagnosis=RACE,
+            diagnosis=order_matters(asked),
         )
     elif differs is not None and _differ(answer, reversed_answer) and not _all_poison(answer):
         yield replace(
             differs,
             outcome=Outcome.RACE,
             message="the result depends on the order in which programs run",
-            diagnosis=RACE,
+            diagnosis=order_matters(asked),
         )
 
 

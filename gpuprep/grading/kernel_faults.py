@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpuprep.counters import findings
@@ -40,6 +41,13 @@ RACE = Diagnosis(
     "race",
     "Programs of one launch run in any order and at the same time. Give each program its own output elements, use "
     "an atomic, or split the work into two launches.",
+)
+
+_UNWRITTEN = Diagnosis(
+    "uninitialised",
+    "The same launch came to something else when its blocks and threads ran in another order, and no two accesses were "
+    "seen to race. So something is read that was never written: a local variable without a first value, or a tile "
+    "without __shared__, of which each thread has one of its own.",
 )
 
 _IN_CUDA = {
@@ -112,6 +120,12 @@ def finding_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
             where=asked.line(int(finding["line"]), str(finding["path"])),
             remarks=_other(asked, finding),
         )
+
+
+def order_matters(asked: Asked) -> Diagnosis:
+    """What it means that a result depends on the order in which programs run, where nothing else was found."""
+    # Of CUDA's kernels every access is followed, and a race would have been seen as one.
+    return _UNWRITTEN if Path(asked.path).with_suffix(".cu").is_file() else RACE
 
 
 def remarks(asked: Asked, answer: Answer) -> tuple[Remark, ...]:

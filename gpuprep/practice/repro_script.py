@@ -28,6 +28,14 @@ class ReproFacts:
     """The inputs' file, beside the script."""
 
 
+_UNSEEN = {
+    Outcome.RACE: "the check ran the programs in another order too; here they run in the usual one",
+    Outcome.OUT_OF_BOUNDS: "the check follows every address; here nobody does, and an access beside an array may show "
+    "no error or end this process",
+}
+"""What a script can't show of an outcome."""
+
+
 def script_text(facts: ReproFacts, root: Path) -> str:
     """A script that needs torch and the learner's file only.
 
@@ -66,9 +74,7 @@ def script_text(facts: ReproFacts, root: Path) -> str:
 
 def _verdict(facts: ReproFacts) -> str:
     said = f"{facts.outcome}: {facts.said}"
-    if facts.outcome is Outcome.RACE:
-        return f"{said} (the check ran the programs in another order too; here they run in the usual one)"
-    return said
+    return f"{said} ({_UNSEEN[facts.outcome]})" if facts.outcome in _UNSEEN else said
 
 
 def _location(path: Path | None, root: Path) -> str:

@@ -52,7 +52,7 @@ class Watch:
         """The content that was checked last, by exercise."""
         self._running: tuple[Exercise, str] | None = None
         self._busy = ""
-        self._is_asked = self._is_missing = False
+        self._is_asked = self._is_missing = self._is_outdated = False
         self._waiting: list[Exercise] = []
         """The rest of a round."""
         self._round: Round | None = None
@@ -108,6 +108,7 @@ class Watch:
         is_new = self._settling.look(content, now_s)
         # Nothing to check until it is there again.
         self._is_missing = is_new and content == MISSING
+        self._is_outdated = is_new and self._running is not None and not self._is_missing
         if self._running or self._is_missing:
             return ()
         if is_new or (self._is_asked and content != MISSING):
@@ -137,11 +138,14 @@ class Watch:
             solution=self._solution,
             picking=self._picking,
             round=self._round,
-            busy=self._busy if self._running else "",
+            busy=self._told_busy() if self._running else "",
             is_missing=self._is_missing,
             notice=self._notice,
             offers=self._offers(),
         )
+
+    def _told_busy(self) -> str:
+        return f"{self._busy}, then what was saved since" if self._is_outdated else self._busy
 
     # Keys
 

@@ -33,6 +33,8 @@ _FIGURES = {
 _HELD = {"peak_bytes": "held at most", "largest_tensor_bytes": "in the largest tensor"}
 _NOT_ABOUT_VALUES = {Outcome.SKIPPED: "skipped", Outcome.BANNED_CALL: "with a banned call"}
 """Outcomes of a case that say nothing about its values."""
+_RIGHT_ENOUGH = (Outcome.BANNED_CALL, Outcome.TOO_MUCH_WORK, Outcome.TOO_SLOW, Outcome.INVALID, Outcome.INCONCLUSIVE)
+"""Failures of a case that is counted or timed which leave open whether its values are right."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def _tier_lines(report: Report, tier: TierResult) -> list[str]:
     lines = {Tier.CORRECT: _correct_lines, Tier.WORK: _work_lines, Tier.SPEED: _speed_lines}[tier.tier](report)
     counted_cases = (result for result in report.cases if result.case.tier is Tier.WORK)
     culprit = next((result for result in counted_cases if result.outcome is tier.outcome), None)
-    if tier.tier is Tier.WORK and culprit and tier.outcome.is_failure and tier.outcome is not report.outcome:
+    first = report.first_failure
+    is_told = first is not None and first.case.tier is Tier.WORK and tier.outcome is report.outcome
+    if tier.tier is Tier.WORK and culprit and tier.outcome.is_failure and not is_told:
         lines.insert(0, f"{tier.outcome} in case {culprit.case.name}")
     if tier.evidence and lines:
         lines[-1] += f", {tier.evidence}"
@@ -123,6 +127,11 @@ def _correct_lines(report: Report) -> list[str]:
         others = [(outcome, sum(result.outcome is outcome for result in results)) for outcome in _NOT_ABOUT_VALUES]
         told = ", ".join(f"{number} {_NOT_ABOUT_VALUES[outcome]}" for outcome, number in others if number)
         parts.append(f"{n_passed} of {counted(len(results), 'case')} right{where}{f' ({told})' if told else ''}")
+    measured = (result for result in report.cases if result.case.tier is not Tier.CORRECT)
+    # What is counted or timed must be right as well.
+    wrong = [result for result in measured if result.outcome.is_failure and result.outcome not in _RIGHT_ENOUGH]
+    if wrong and all(result.outcome.is_pass for results in by_device.values() for result in results):
+        parts.append(f"{counted(len(wrong), 'measured case')} not")
     return [", ".join(parts)] if parts else []
 
 

@@ -69,8 +69,8 @@ def progress_page(overview: Overview, *, by_topic: bool = False, width: int = WI
     n_attempts = sum(standing.attempts for standing in overview.standings)
     total = overview.overall
     page.prose(
-        f"{total.passed} of {counted(total.total, 'exercise')} passed, {total.gold} of them gold; "
-        f"{total.provisional} provisional; {counted(n_attempts, 'attempt')}"
+        f"{total.passed + total.provisional} of {counted(total.total, 'exercise')} done: {total.passed} passed "
+        f"({total.gold} gold), {total.provisional} provisional; {counted(n_attempts, 'attempt')}"
     )
     if total.provisional:
         page.prose("Provisional: right, but speed was not graded. Check again where there is a GPU.", style="quiet")

@@ -114,7 +114,9 @@ def _problem(page: Page, report: Report, display: Display) -> None:
         _source(page, report.where, display)
     if failure:
         _failure(page, failure, display)
-        n_others = sum(result.outcome.is_failure for result in report.cases) - 1
+        n_others = (
+            sum(result.outcome.is_failure and result.case.tier is failure.case.tier for result in report.cases) - 1
+        )
         if n_others:
             page.blank()
             page.prose(f"{counted(n_others, 'more case')} failed.", style="quiet")
@@ -151,7 +153,7 @@ def _samples(page: Page, failure: CaseResult) -> None:
     shown = min(len(failure.samples), MAX_SAMPLES)
     n_more = max(failure.n_wrong, len(failure.samples)) - shown
     told = [f"… {grouped(n_more)} more"] if n_more else []
-    if failure.n_total and not failure.message.startswith(f"{failure.n_wrong} of {failure.n_total} "):
+    if failure.n_total and f"{failure.n_wrong} of {failure.n_total} " not in failure.message:
         share = _percent(failure.n_wrong / failure.n_total)
         told.append(f"{grouped(failure.n_wrong)} of {counted(failure.n_total, 'element')} wrong ({share})")
     if told:

@@ -220,7 +220,7 @@ class Runner:
     def raised(self, error: BaseException, during: str) -> Answer:
         """What the learner's code raised, where, and what that says about it."""
         root = _root_cause(error)
-        line = self._line(root.__traceback__) or self._line(error.__traceback__)
+        line = next(filter(None, map(self._line, _innermost_first(error))), 0)
         if isinstance(root, SyntaxError) and root.filename == self.path:
             line = root.lineno or 0
         path = self.path
@@ -235,14 +235,20 @@ class Runner:
             "path": path,
             "line": line,
             "is_syntax": isinstance(root, SyntaxError | CudaCompileError) or kind in _COMPILE_ERRORS,
-            "is_not_implemented": isinstance(root, NotImplementedError),
+            # torch raises it too, of an operator that lacks a back end.
+            "is_not_implemented": isinstance(root, NotImplementedError) and self._is_own(root.__traceback__),
             "needs_device": self.device == "cpu" and _needs_device(root),
             "lacks_back_end": isinstance(root, BackEndMissingError),
         }
 
-    def _line(self, trace: TracebackType | None) -> int:
-        lines = [number for frame, number in traceback.walk_tb(trace) if frame.f_code.co_filename == self.path]
+    def _line(self, error: BaseException) -> int:
+        frames = traceback.walk_tb(error.__traceback__)
+        lines = [number for frame, number in frames if frame.f_code.co_filename == self.path]
         return lines[-1] if lines else 0
+
+    def _is_own(self, trace: TracebackType | None) -> bool:
+        files = [frame.f_code.co_filename for frame, _ in traceback.walk_tb(trace)]
+        return bool(files) and files[-1] == self.path
 
 
 @contextlib.contextmanager
@@ -332,6 +338,16 @@ def _root_cause(error: BaseException) -> BaseException:
     while type(error).__name__ in ("InterpreterError", "CompilationError") and error.__cause__ is not None:
         error = error.__cause__
     return error
+
+
+def _innermost_first(error: BaseException) -> list[BaseException]:
+    """The exception that all began with, then what was raised because of it, up to the one that came out."""
+    chain: list[BaseException] = []
+    at: BaseException | None = error
+    while at is not None and at not in chain:
+        chain.append(at)
+        at = at.__cause__
+    return chain[::-1]
 
 
 def _needs_device(error: BaseException) -> bool:

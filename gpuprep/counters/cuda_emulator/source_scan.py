@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
@@ -16,6 +17,7 @@ _TOKEN = re.compile(
       | (?P<sign><<<|>>>|::|->|\#\#|.)""",
     re.VERBOSE | re.DOTALL,
 )
+_EXPORTING = re.compile(r'#\s*define\s+(\w+)[^\n]*\bextern\s*"C"')
 _SPLICE = re.compile(r"\\[ \t]*\r?\n")
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
@@ -39,6 +41,8 @@ class KernelDeclaration:
     parameters: tuple[str, ...]
     line: int
     is_template: bool
+    is_exported: bool = True
+    """Declared `extern "C"`: others find it by its name."""
 
 
 def tokens(source: str) -> tuple[Token, ...]:
@@ -107,16 +111,20 @@ def _without_comments(directive: str) -> str:
 def kernels(source_tokens: Sequence[Token]) -> tuple[KernelDeclaration, ...]:
     """The kernels that the source declares, each once."""
     code = [token for token in source_tokens if token.kind != "directive"]
+    exporting = _exporting_macros(source_tokens)
     found: dict[str, KernelDeclaration] = {}
     spaces: list[str] = []
+    exports: list[bool] = []
     start = 0
     for at, token in enumerate(code):
         if token.text == "{":
             spaces.append(_namespace(code[start:at]))
+            exports.append(_exports(code[start:at], exporting))
             start = at + 1
         elif token.text == "}":
             if spaces:
                 spaces.pop()
+                exports.pop()
             start = at + 1
         elif token.text == ";":
             start = at + 1
@@ -124,8 +132,23 @@ def kernels(source_tokens: Sequence[Token]) -> tuple[KernelDeclaration, ...]:
             is_template = any(before.text == "template" for before in code[start:at])
             declared = _declaration(code, at, "".join(f"{space}::" for space in spaces if space), is_template)
             if declared is not None:
-                found.setdefault(declared.name, declared)
+                is_exported = any(exports) or _exports(code[start:at], exporting)
+                # One declaration that says so is enough.
+                before = found.setdefault(declared.name, declared)
+                is_exported = is_exported or (before is not declared and before.is_exported)
+                found[declared.name] = replace(before, is_exported=is_exported)
     return tuple(found.values())
+
+
+def _exporting_macros(source_tokens: Sequence[Token]) -> frozenset[str]:
+    """Names of macros that stand for `extern "C"`, with or without more."""
+    directives = (token.text for token in source_tokens if token.kind == "directive")
+    return frozenset(match[1] for text in directives if (match := _EXPORTING.match(text)))
+
+
+def _exports(statement: Sequence[Token], macros: frozenset[str]) -> bool:
+    texts = [token.text for token in statement]
+    return any(pair == ("extern", '"C"') for pair in itertools.pairwise(texts)) or not macros.isdisjoint(texts)
 
 
 def _namespace(statement: Sequence[Token]) -> str:
