@@ -30,7 +30,10 @@ ARITHMETIC = frozenset(
         # made, filled, copied, put together, picked out
         "arange ones ones_like scalar_tensor eye tril triu tril_ triu_ copy_ fill_ zero_ _to_copy to cat stack "
         "index index_put index_put_ index_select gather scatter scatter_ repeat repeat_interleave flip roll "
-        "constant_pad_nd unfold sort argsort kthvalue topk quantile"
+        "constant_pad_nd unfold sort argsort kthvalue topk quantile "
+        # what autograd calls for these and for views, beside what stands here already
+        "slice_backward select_backward unfold_backward index_add index_add_ scatter_add cumprod sgn tanh_backward "
+        "sigmoid_backward logical_and_ logical_or_"
     ).split()
 )
 """Operations on whole tensors that an exercise may allow whose work is not a kernel: `HOST_OPS | ARITHMETIC`. What does

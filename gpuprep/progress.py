@@ -59,6 +59,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )
 """Entry k takes the schema from version k to k + 1; an entry that was released never changes."""
 
+_HINTS_SHOWN = "SELECT place, after_attempt FROM hints_shown WHERE exercise_id = ?"
+
 # As in Attempt.
 _ATTEMPT_COLUMNS = (
     "id, exercise_id, outcome, at, path, file_hash, exercise_hash, device, is_gold, elapsed_s, report, sources, unkept"
@@ -204,17 +206,18 @@ class Progress(Database):
         if n_hints < 1:
             raise ValueError(f"{exercise_id}: {n_hints} hints to choose from")
         with self._writing() as connection:
-            rows = connection.execute(
-                "SELECT place, after_attempt FROM hints_shown WHERE exercise_id = ?", (exercise_id,)
-            )
-            shown = dict(rows.fetchall())
-            answers = (place for place in answering if shown.get(place, -1) < after_attempt)
-            unseen = (place for place in range(n_hints) if place not in shown)
-            index = next(answers, next(unseen, n_hints - 1))
+            shown = connection.execute(_HINTS_SHOWN, (exercise_id,)).fetchall()
+            index = _next_hint(dict(shown), n_hints, answering, after_attempt)
             connection.execute(
                 "INSERT OR REPLACE INTO hints_shown VALUES (?, ?, ?)", (exercise_id, index, after_attempt)
             )
         return index
+
+    def next_hint(
+        self, exercise_id: str, n_hints: int, *, answering: Sequence[int] = (), after_attempt: int = 0
+    ) -> int:
+        """What `show_hint` would choose; nothing is written."""
+        return _next_hint(dict(self._rows(_HINTS_SHOWN, exercise_id)), n_hints, answering, after_attempt)
 
     def hints_shown(self, exercise_id: str) -> int:
         """How many hints of an exercise were shown."""
@@ -258,6 +261,13 @@ class Progress(Database):
             )
         except (ValueError, TypeError) as error:
             raise unreadable(self.path, f"attempt {number}: {error}") from error
+
+
+def _next_hint(shown: Mapping[int, int], n_hints: int, answering: Sequence[int], after_attempt: int) -> int:
+    """Of the places shown, with the attempts that they were shown after: the place to show now."""
+    answers = (place for place in answering if shown.get(place, -1) < after_attempt)
+    unseen = (place for place in range(n_hints) if place not in shown)
+    return next(answers, next(unseen, n_hints - 1))
 
 
 def _now() -> str:

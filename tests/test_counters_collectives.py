@@ -54,6 +54,23 @@ def test_a_collective_is_counted_once_however_it_is_called(call, ring_bytes):
     assert counted(lambda: call(torch.ones(N))) == {"collectives": 1, "ring_bytes": ring_bytes}
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: dist.all_reduce(x),
+        lambda x: dist.broadcast(x, 0),
+        lambda x: dist.all_gather_into_tensor(torch.empty(WORLD * N // 8, 8), x),
+    ],
+    ids=["all-reduce", "broadcast", "all-gather"],
+)
+@pytest.mark.usefixtures("group")
+def test_strided_tensor_is_refused_as_nccl_would(call):
+    """Before anything is sent; other back ends take it in silence, and so an error would show on a card only."""
+    with pytest.raises(ValueError, match=r"strides \[1, 8\]: NCCL takes contiguous ones only"):
+        counted(lambda: call(torch.ones(N // 8, 8).t()))
+    assert counted(lambda: call(torch.ones(N // 8, 8).t().contiguous()))["collectives"] == 1
+
+
 @pytest.mark.usefixtures("group")
 def test_barriers_are_free():
     """They bring nothing from rank to rank."""

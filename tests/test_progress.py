@@ -17,9 +17,10 @@ from nobody import as_nobody
 
 from gpuprep import progress as progress_module
 from gpuprep.errors import ProgressError
-from gpuprep.exercise import Target
+from gpuprep.exercise import Exercise, Hint, Target
 from gpuprep.model import Case, CaseResult, Diagnosis, Measurement, Outcome, Report, Sample, Tier, TierResult, Timing
 from gpuprep.practice.checking import last_diagnosis
+from gpuprep.practice.hints import next_hint
 from gpuprep.progress import Progress
 
 PACKAGE_PARENT = Path(progress_module.__file__).resolve().parents[1]
@@ -471,6 +472,26 @@ def test_a_read_only_folder_is_read_but_not_written(open_folder: Path) -> None:
     assert str(path) in message
     assert str(open_folder) in next_step
     assert sorted(open_folder.iterdir()) == [path]
+
+
+def test_a_hint_is_shown_where_nothing_may_be_written(open_folder: Path) -> None:
+    """The one that would come next, and that it was not noted."""
+    exercise = Exercise("ex_01", "x", "X", "00_first", "triton", "x", 5, tuple(map(Hint, ("one", "two", "three"))))
+    path = open_folder / "progress.db"
+    with Progress(path) as progress:
+        assert next_hint(exercise, progress).text == "one"
+    path.chmod(0o444)
+    open_folder.chmod(0o555)
+
+    def look_twice() -> str:
+        with Progress(path) as progress:
+            shown = [next_hint(exercise, progress) for _ in range(2)]
+        return json.dumps([[hint.text, hint.unrecorded] for hint in shown])
+
+    first, second = json.loads(as_nobody(look_twice))
+    assert first == second
+    assert first[0] == "two"
+    assert str(path) in first[1]
 
 
 def test_an_unreadable_folder_is_reported(open_folder: Path) -> None:

@@ -23,11 +23,12 @@ gathered, and kept whole: the gradient of w_up needs it. (Megatron-LM keeps its 
 backward pass: less memory for half as many bytes again. Not here.)
 
 How it is graded: on 1, 2 and 4 ranks, outputs and all gradients, of the weights too, against the dense block; gradients
-that come in may have any strides. Counted for four blocks in a row: collectives and the bytes that a ring sends for
-them, forward and backward apart; products; and memory. A block may keep one tensor of S·B·D elements, one of S·B·D/N
-and two of S·B·F/N, and have two more of each size at work. Weights stay where they are. `linear`, `gelu` and
-`layer_norm` are yours to use, and of torch.distributed the collectives that a program calls itself, like
-`dist.all_reduce`: not DTensor, and no functional collectives, which bring a backward pass along.
+that come in may have any strides, and are only read; what goes into a collective must be contiguous, as NCCL wants it.
+Counted for four blocks in a row: collectives and the bytes that a ring sends for them, forward and backward apart;
+products; and memory. A block may keep one tensor of S·B·D elements, one of S·B·D/N and two of S·B·F/N, and have two
+more of each size at work. Weights stay where they are. `linear`, `gelu` and `layer_norm` are yours to use, and of
+torch.distributed the collectives that a program calls itself, like `dist.all_reduce`: not DTensor, and no functional
+collectives, which bring a backward pass along.
 
 Read: V. Korthikanti et al., "Reducing activation recomputation in large transformer models", section 4.2.
 """

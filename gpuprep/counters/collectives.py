@@ -65,6 +65,28 @@ class Collectives:
                 self.ring_bytes_backward += share
 
 
+def refuse_strided(name: str, args: Iterable[Any]) -> None:
+    """Refuse what NCCL would: gloo takes tensors of any strides, and says nothing.
+
+    Args:
+        name: an operation that is about to run, `c10d.allreduce_.default`.
+        args: its positional arguments. Of a list for every rank, NCCL copies the tensors.
+
+    Raises:
+        ValueError: a tensor is not contiguous.
+    """
+    library, kind = name.split(".")[:2]
+    if library != "c10d" or kind in _SENDS + _SILENT:
+        return
+    for arg in args:
+        for tensor in arg if isinstance(arg, list | tuple) else (arg,):
+            if isinstance(tensor, torch.Tensor) and not tensor.is_contiguous():
+                raise ValueError(
+                    f"a collective got a tensor of shape {list(tensor.shape)} with strides {list(tensor.stride())}: "
+                    "NCCL takes contiguous ones only, and .contiguous() makes one"
+                )
+
+
 def _n_ranks(args: Iterable[Any]) -> int:
     """Of the operation's group."""
     import torch.distributed as dist

@@ -16,7 +16,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from gpuprep.counters.allocations import Allocations
-from gpuprep.counters.collectives import NAMESPACES, Collectives
+from gpuprep.counters.collectives import NAMESPACES, Collectives, refuse_strided
 
 MAX_HOST_OPS = 1000
 """Distinct operations kept of one recording; no honest file has as many lines."""
@@ -179,6 +179,11 @@ class _Mode(Watch):  # type: ignore[no-untyped-call]
     def __init__(self, host_ops: HostOps) -> None:
         super().__init__()
         self._host_ops = host_ops
+
+    def _run(self, func: Any, types: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if (name := str(func)).startswith(NAMESPACES):
+            refuse_strided(name, args)
+        return super()._run(func, types, args, kwargs)
 
     def saw(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         self._host_ops.take(name, args, kwargs, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gpuprep.errors import CurriculumError
+from gpuprep.errors import CurriculumError, ProgressError
 from gpuprep.exercise import Exercise
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class HintShown:
     text: str
     chosen_for: str | None = None
     """The diagnosis of the last attempt, where this hint answers it and was chosen for that."""
+    unrecorded: str = ""
+    """Why it was not noted that it was shown, where that is so: next time it is shown again."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.total:
@@ -47,15 +49,20 @@ def next_hint(exercise: Exercise, progress: Progress, *, diagnosis_id: str | Non
 
     Raises:
         CurriculumError: the exercise has no hints.
-        ProgressError: the record can't be written.
+        ProgressError: the record can't be read.
     """
     total = len(exercise.hints)
     if not total:
         raise CurriculumError(f"{exercise.id} has no hints", next_step=f"gpuprep open {exercise.id}")
     answering = [place for place, hint in enumerate(exercise.hints) if diagnosis_id in hint.diagnoses]
     attempt = progress.last(exercise.id) if answering else None
-    index = progress.show_hint(
-        exercise.id, total, answering=answering, after_attempt=attempt.id if attempt is not None else 0
-    )
-    is_chosen = index in answering
-    return HintShown(exercise, index, total, exercise.hints[index].text, diagnosis_id if is_chosen else None)
+    last_id = attempt.id if attempt is not None else 0
+    unrecorded = ""
+    try:
+        index = progress.show_hint(exercise.id, total, answering=answering, after_attempt=last_id)
+    except ProgressError as error:
+        # Who may only read is helped all the same.
+        index = progress.next_hint(exercise.id, total, answering=answering, after_attempt=last_id)
+        unrecorded = error.message
+    chosen_for = diagnosis_id if index in answering else None
+    return HintShown(exercise, index, total, exercise.hints[index].text, chosen_for, unrecorded)

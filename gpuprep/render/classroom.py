@@ -10,7 +10,7 @@ from gpuprep.classroom.record import ClassRecord
 from gpuprep.classroom.scoring import MISSING, REFUSED, ExerciseScore, Fate, Row, note, points
 from gpuprep.model import Outcome, Tier
 from gpuprep.render import machine
-from gpuprep.render.layout import Page, Part, counted, fitted
+from gpuprep.render.layout import Page, Part, clean, counted
 from gpuprep.render.marks import Mark, mark
 
 _NAME_WIDTH = 20
@@ -35,7 +35,7 @@ def row_page(row: Row) -> Page:
 
 def _line(page: Page, row: Row) -> None:
     total = f"{points(row.score)} of {points(row.max_score)}"
-    parts: list[Part] = [f"{fitted(row.submission, _NAME_WIDTH)}  ", (f"{total:>{_POINTS_WIDTH}}", "strong")]
+    parts: list[Part] = [f"{_fitted(row.submission, _NAME_WIDTH)}  ", (f"{total:>{_POINTS_WIDTH}}", "strong")]
     cells: list[tuple[str, str, str]] = []
     for score in row.scores:
         found = outcome_mark(score.outcome)
@@ -51,6 +51,20 @@ def _line(page: Page, row: Row) -> None:
         parts += [f"  {label}", (said, style)]
         width += len(f"  {label}{said}")
     page.line(*parts)
+
+
+def _fitted(text: str, width: int) -> str:
+    """The text in so many columns of a terminal; of a longer one its beginning and its end, which tell it apart."""
+    from rich.cells import cell_len, set_cell_size
+
+    line = clean(text).replace("\n", " ")
+    if cell_len(line) <= width:
+        return set_cell_size(line, width)
+    end = width // 3
+    tail = line[-end:]
+    while cell_len(tail) > end:
+        tail = tail[1:]
+    return set_cell_size(set_cell_size(line, width - 1 - cell_len(tail)) + "…" + tail, width)
 
 
 def graded_page(graded: Graded) -> Page:

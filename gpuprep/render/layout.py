@@ -7,6 +7,7 @@ meanings (`good`, `bad`, `quiet`); `terminal` alone knows which colours they get
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 
 WIDTH = 80
@@ -79,7 +80,7 @@ class Page:
             self.line((row, style), indent=indent)
 
     def table(self, rows: Sequence[Sequence[Part]], align: str, *, indent: int = INDENT) -> None:
-        """Columns two spaces apart, as wide as their widest cell.
+        """Columns two spaces apart, as wide as their widest cell. Words in the last one go on in the line below.
 
         Args:
             rows: cells; every row as long as `align`, or shorter.
@@ -90,12 +91,19 @@ class Page:
         columns = range(len(align))
         widths = [max((len(row[column][0]) for row in cells if column < len(row)), default=0) for column in columns]
         for row in cells:
+            *before, (last, last_style) = row
             parts: list[Part] = []
-            for column, (text, style) in enumerate(row):
-                is_last = column == len(row) - 1
-                padded = text if is_last and align[column] == "<" else f"{text:{align[column]}{widths[column]}}"
-                parts += [(padded, style), ("" if is_last else "  ", "")]
-            self.line(*parts, indent=indent)
+            for column, (text, style) in enumerate(before):
+                parts += [(f"{text:{align[column]}{widths[column]}}", style), ("  ", "")]
+            begins = indent + sum(width + 2 for width in widths[: len(before)])
+            if align[len(before)] == ">":
+                last = f"{last:>{widths[len(before)]}}"
+            # What is to be copied is never broken.
+            room = max(1, self.width - begins) if last_style not in ("code", "command") else len(last)
+            first, *more = textwrap.wrap(last, room, break_long_words=False, break_on_hyphens=False) or [last]
+            self.line(*parts, (last if not more else first, last_style), indent=indent)
+            for text in more:
+                self.line((text, last_style), indent=begins)
 
     def next_command(self, command: str, note: str = "") -> None:
         """The one command to type next: the last line of a page."""
@@ -126,20 +134,6 @@ def counted(number: int, noun: str) -> str:
     """`1 launch`, `2 launches`."""
     ending = "" if number == 1 else "es" if noun.endswith(("ch", "s")) else "s"
     return f"{grouped(number)}{HARD_SPACE}{noun}{ending}"
-
-
-def fitted(text: str, width: int) -> str:
-    """The text in so many columns of a terminal; of a longer one its beginning and its end, which tell it apart."""
-    from rich.cells import cell_len, set_cell_size
-
-    line = _one_line(text)
-    if cell_len(line) <= width:
-        return set_cell_size(line, width)
-    end = width // 3
-    tail = line[-end:]
-    while cell_len(tail) > end:
-        tail = tail[1:]
-    return set_cell_size(set_cell_size(line, width - 1 - cell_len(tail)) + "…" + tail, width)
 
 
 def _one_line(text: str) -> str:

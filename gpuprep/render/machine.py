@@ -129,7 +129,14 @@ def next_exercise(current: Standing | None, path: Path | None, schedule: Schedul
 def hint(shown: HintShown) -> Document:
     """One hint."""
     place = {"number": shown.index + 1, "of": shown.total}
-    return document("hint", exercise_id=shown.exercise.id, **place, text=shown.text, chosen_for=shown.chosen_for)
+    return document(
+        "hint",
+        exercise_id=shown.exercise.id,
+        **place,
+        text=shown.text,
+        chosen_for=shown.chosen_for,
+        unrecorded=shown.unrecorded,
+    )
 
 
 def solution(exercise: Exercise, shown: SolutionShown) -> Document:

@@ -88,6 +88,9 @@ def hint_page(hint: HintShown, *, width: int = WIDTH) -> Page:
         page.line((f"chosen for what your last check found: {found}", "quiet"), indent=INDENT)
     page.blank()
     page.prose(hint.text)
+    if hint.unrecorded:
+        page.blank()
+        page.prose(f"Not recorded, so it comes again next time: {hint.unrecorded}", style="warning")
     if hint.index + 1 < hint.total:
         # After a hint that was picked out of turn the ladder goes on where it was, perhaps with a smaller one.
         page.next_command(f"gpuprep hint {exercise.id}", "gives another" if hint.chosen_for else "says more")

@@ -53,6 +53,11 @@ class BenchmarkRoofline(Grader):
     def argument_names(self, case):
         return ("op", "kernels") if case["op"] == "roofline" else ("op", "traps", "kernels_ns", "schedules")
 
+    def output_names(self, case):
+        # In the driver's order, which is not that of Roofline.
+        figures = ("intensity", "ridge", "attainable_tflop_per_s", "share", "bound (1 is compute)")
+        return figures if case["op"] == "roofline" else ("the time",)
+
     def oracle(self, case, op, *args):
         if op == "bench":
             return (Expected(self.honest(case, op, *args)[0], "float64", means=_means(case["traps"])),)

@@ -60,7 +60,7 @@ class SequenceParallel(GroupGrader):
             *(
                 case(op, world, S=per_rank * world, B=b, D=d)
                 for world in WORLDS
-                for op in ("gather", "scatter")
+                for op in ("gather", "scatter", "sum")
                 for per_rank, b, d in ((1, 1, 5), (positions, 3, 8))
             ),
             *(block(world, *sizes) for world in WORLDS for sizes in ((1, 1, 12, 3), (positions, 3, 17, 6))),
@@ -70,8 +70,8 @@ class SequenceParallel(GroupGrader):
 
     def inputs(self, case, draw):
         world, whole = case["world"], (case["S"], case["B"], case["D"])
-        if case.op == "gather":
-            return "gather", draw.tensor(*whole), draw.tensor(world, *whole)
+        if case.op in ("gather", "sum"):
+            return case.op, draw.tensor(*whole), draw.tensor(world, *whole)
         if case.op == "scatter":
             return "scatter", draw.tensor(world, *whole), draw.tensor(*whole)
         n_blocks, d, hidden = case["L"], case["D"], case["F"]
@@ -90,16 +90,19 @@ class SequenceParallel(GroupGrader):
             return tensor.chunk(world, axis)[rank].clone()
 
         if op == "gather":
-            return op, part(x), grad[rank].clone()
+            return op, part(x), _strided(grad[rank])
         if op == "scatter":
-            return op, x[rank].clone(), part(grad)
+            return op, x[rank].clone(), _strided(part(grad))
+        if op == "sum":
+            return op, x.clone(), _strided(grad[rank])
         return op, part(x), part(grad), *_split(weights, part)
 
     def argument_names(self, case):
-        return ("op", "x", "grad", *(WEIGHTS if case.op == "blocks" else ()))
+        first, *weights = _differentiated(case)
+        return ("op", first, "the output's gradient", *weights)
 
     def output_names(self, case):
-        return ("the output", *(f"the gradient of {name}" for name in ("x", *(WEIGHTS if case.op == "blocks" else ()))))
+        return ("the output", *(f"the gradient of {name}" for name in _differentiated(case)))
 
     def oracle(self, case, op, *args):
         values = _of_all_ranks(case, op, *(arg.double() for arg in args))
@@ -161,6 +164,16 @@ class SequenceParallel(GroupGrader):
         )
 
 
+def _differentiated(case):
+    """What has a gradient, by name."""
+    return {"blocks": ("x", *WEIGHTS), "sum": ("weight",)}.get(case.op, ("x",))
+
+
+def _strided(tensor):
+    """The same values, not contiguous: as they come out of a transposed product."""
+    return tensor.mT.clone(memory_format=torch.contiguous_format).mT
+
+
 def _split(weights, part):
     """Stacks of weights, those that are split cut by `part(stack, axis)`."""
     return [
@@ -174,6 +187,8 @@ def _of_all_ranks(case, op, x, grad, *weights, order=None):
     world = case["world"]
     every = list(range(world))
     order = every if order is None else order.tolist()
+    if op == "sum":
+        return (x, grad[order].sum(0)) * world
     if op != "blocks":
         parts = (grad if op == "gather" else x)[order].sum(0).chunk(world)
         pairs = [(x, part) if op == "gather" else (part, grad) for part in parts]

@@ -1,6 +1,9 @@
-"""Calls what a case of ex_30 asks for: one of the two operations or a few blocks in a row, forward and backward."""
+"""Calls what a case of ex_30 asks for: one of the three operations or a few blocks in a row, forward and backward."""
 
 import torch
+import torch.distributed as dist
+
+OPERATIONS = {"gather": "GatherSequence", "scatter": "ScatterSequence", "sum": "SumGradient"}
 
 
 def drive(module, op, x, grad, *weights):
@@ -8,7 +11,7 @@ def drive(module, op, x, grad, *weights):
 
     Args:
         module: the learner's.
-        op: `gather`, `scatter` or `blocks`.
+        op: a key of OPERATIONS, or `blocks`.
         x: what goes in.
         grad: of what comes out.
         weights: of `blocks`, those of `block` in its order, each [L, …] of L blocks.
@@ -16,13 +19,16 @@ def drive(module, op, x, grad, *weights):
     Returns:
         What comes out, the gradient of x, and those of the weights.
     """
+    if op == "sum" and not hasattr(module, OPERATIONS[op]):
+        # Hooks on the weights do as well; whether they do is to be seen in blocks.
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return x.clone(), total
     x = x.detach().requires_grad_()
     if op != "blocks":
-        operation = {"gather": module.GatherSequence, "scatter": module.ScatterSequence}[op]
-        out = operation.apply(x)
-        # Not contiguous: as it comes out of a transposed product.
-        strided = grad.mT.clone(memory_format=torch.contiguous_format).mT
-        (grad_x,) = torch.autograd.grad(out, x, strided)
+        out = getattr(module, OPERATIONS[op]).apply(x)
+        # The argument itself, which is read-only: in a larger graph, others may have been given the same tensor.
+        (grad_x,) = torch.autograd.grad(out, x, grad)
         # One rank alone may pass on what it got.
         return out.detach().clone(), grad_x.clone()
     # Leaves of their own, in the memory of the arguments.

@@ -1,0 +1,58 @@
+"""What host code may use: where an operation is allowed, so is what autograd makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from gpuprep.allowed_ops import ARITHMETIC, HOST_OPS
+
+ALLOWED = HOST_OPS | ARITHMETIC
+PLACES = torch.tensor([0, 2, 1, 1])
+CALLS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "slice": lambda x: x[1:3],
+    "every other": lambda x: x[::2, 1:],
+    "row": lambda x: x[1],
+    "rows by number": lambda x: x[PLACES],
+    "windows": lambda x: x.unfold(0, 2, 1),
+    "chunk": lambda x: x.chunk(2)[1],
+    "index_select": lambda x: x.index_select(0, PLACES),
+    "gather": lambda x: x.gather(0, PLACES[:, None].expand(4, 5)),
+    "repeat_interleave": lambda x: x.repeat_interleave(2, 0),
+    "sort": lambda x: x.sort(-1).values,
+    "product": lambda x: x.prod(-1),
+    "magnitude": lambda x: x.abs(),
+    "tanh": lambda x: x.tanh(),
+    "clamp": lambda x: x.clamp(0.2, 0.6),
+    "part that is written": lambda x: torch.zeros(8, 5).index_put((PLACES,), x, accumulate=True),
+}
+
+
+class Seen(TorchDispatchMode):
+    """Keeps the names of what is dispatched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(".".join(str(func).split(".")[:2]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_backward_of_what_is_allowed_is_allowed(call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Whoever slices a tensor has not called `slice_backward`."""
+    x = torch.rand(4, 5).requires_grad_()
+    with Seen() as forward:
+        out = call(x)
+    gradient = torch.rand(out.shape)
+    with Seen() as backward:
+        torch.autograd.grad(out, x, gradient)
+    assert forward.names <= ALLOWED
+    assert backward.names
+    assert backward.names <= ALLOWED
