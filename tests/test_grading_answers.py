@@ -184,6 +184,23 @@ def test_printing_a_tensor_is_told_as_that(tmp_path: Path, line: str, said: str)
     assert result.message.startswith(said)
 
 
+@pytest.mark.parametrize(
+    ("kind", "message", "said"),
+    [
+        ("TypeError", "object of type 'int' has no len()", "a grid is a tuple"),
+        ("BdbQuit", "BdbQuit", "`gpuprep repro`"),
+        ("OverflowError", "overflow to signed inf", "Add up in float32"),
+    ],
+)
+def test_exception_that_says_little_is_explained(kind: str, message: str, said: str) -> None:
+    """What is mostly behind it."""
+    result = result_of(asked_for(), raised(type=kind, message=message))
+    assert result.outcome is Outcome.RAISED
+    assert result.diagnosis is not None
+    assert said in result.diagnosis.text
+    assert result_of(asked_for(), raised()).diagnosis is None
+
+
 def test_gpu_that_is_asked_for_by_name(tmp_path: Path) -> None:
     """The line has to change, whatever machine there is."""
     path = tmp_path / "x.py"

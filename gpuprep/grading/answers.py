@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import linecache
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
 from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, finding_faults, order_matters, remarks
+from gpuprep.grading.raising import raised
 from gpuprep.grading.work import budgets_of, counted_work, packet, qualities
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
 
@@ -27,9 +27,6 @@ _HOST_RULE = "Host code may allocate and view tensors; what is computed, a kerne
 _TORCH_RULE = (
     "The exercise is to write this out: arithmetic on tensors is allowed, an operation that does it all is not."
 )
-
-
-_NAMES_A_GPU = re.compile(r"""['"]cuda|\.cuda\(""")
 
 
 @dataclass(frozen=True)
@@ -128,41 +125,6 @@ def _faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
     elif answer["status"] != "stopped" or all(finding["severity"] != "error" for finding in answer["findings"]):
         # What is no fault would count as a pass.
         raise ValueError(f"status {answer['status']!r} with {len(answer['findings'])} findings")
-
-
-def raised(asked: Asked, answer: Answer) -> CaseResult:
-    """What a call that raised comes to."""
-    where = asked.line(answer["line"], answer["path"])
-    what = said(answer)
-    if answer["is_not_implemented"]:
-        return asked.failed(Outcome.NOT_STARTED, _still_open(answer), where=where)
-    if answer["lacks_back_end"]:
-        return asked.failed(Outcome.SKIPPED, what, where=where)
-    if answer["needs_device"] and where is not None and _NAMES_A_GPU.search(where.text):
-        return asked.failed(
-            Outcome.SKIPPED,
-            f"line {where.line} asks for a GPU by name, and there is none here: device=x.device is right on any "
-            f"machine ({what})",
-            where=where,
-        )
-    if answer["needs_device"]:
-        return asked.failed(
-            Outcome.SKIPPED, f"needs a GPU, which the interpreter can't stand in for ({what})", where=where
-        )
-    if answer["is_syntax"]:
-        return asked.failed(Outcome.COMPILE_FAILED, what, where=where)
-    return asked.failed(Outcome.RAISED, what, where=where)
-
-
-def _still_open(answer: Answer) -> str:
-    return ": ".join(filter(None, ("a TODO is still open", str(answer["message"]))))
-
-
-def said(answer: Answer) -> str:
-    """What was raised, in words."""
-    # These say where they come from by themselves.
-    is_ours = answer["type"] in ("CudaCompileError", "BackEndMissingError")
-    return str(answer["message"]) if is_ours else f"{answer['type']}: {answer['message']}"
 
 
 def _outputs_wanted(asked: Asked) -> str:

@@ -17,10 +17,11 @@ from typing import Any
 from gpuprep.curriculum import Curriculum
 from gpuprep.exercise import Exercise, Target
 from gpuprep.grader import GroupGrader
-from gpuprep.grading.answers import Asked, raised
+from gpuprep.grading.answers import Asked
 from gpuprep.grading.asking import Asking, StopGradingError
 from gpuprep.grading.group import RankFailedError, WorkerGroup
 from gpuprep.grading.pool import WarmPool
+from gpuprep.grading.raising import raised
 from gpuprep.grading.speed_tier import Measured
 from gpuprep.model import Case, CaseResult, Measurement, Outcome, Timing
 from gpuprep.worker.timing import median_interval

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gpuprep.grader import Grader
-from gpuprep.grading.answers import said, source_line
+from gpuprep.grading.answers import source_line
 from gpuprep.grading.asking import StopGradingError
+from gpuprep.grading.raising import said
 from gpuprep.model import Outcome
 
 

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from gpuprep.device_memory import DeviceBuffer, DeviceMemoryError
 from gpuprep.exercise import TIMES, Exercise, Target
 from gpuprep.grader import Draw, Grader
-from gpuprep.grading.answers import Asked, banned_calls, raised
+from gpuprep.grading.answers import Asked, banned_calls
 from gpuprep.grading.asking import Asking
 from gpuprep.grading.audit import Audited, Auditor, buffered
 from gpuprep.grading.baselines import fastest_ms, key_of
 from gpuprep.grading.ceilings import SPACING_S, Ceilings, UnstableCardError
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_state, held_still
+from gpuprep.grading.raising import raised
 from gpuprep.model import Case, CaseResult, Measurement, Outcome, Roof, Timing
 from gpuprep.worker.timing import WARM_UP_S, is_steady, median_interval
 
