@@ -10,6 +10,7 @@ import torch
 from gpuprep.grader import Draw, ErrorModel, Expected
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
+from gpuprep.model import Diagnosis
 
 NAN = float("nan")
 SEEDS = range(5)
@@ -27,10 +28,24 @@ def named(
     recompute: Recompute | None = None,
 ) -> str:
     """The id of the diagnosis of `got`, a result in its own dtype, where `value` was right."""
+    return told(value, got, args, scale=scale, n_terms=n_terms, recompute=recompute).id
+
+
+def told(
+    value: torch.Tensor,
+    got: torch.Tensor,
+    args: Sequence[object] = (),
+    *,
+    scale: torch.Tensor | None = None,
+    n_terms: int = 0,
+    recompute: Recompute | None = None,
+    has_kernels: bool = True,
+) -> Diagnosis:
+    """The whole diagnosis."""
     expected = Expected(value.double(), str(got.dtype).removeprefix("torch."), scale=scale)
     judgement = judge(expected, got, ErrorModel(roundings=4))
     assert not judgement.is_right
-    return diagnose(Evidence(expected, got, judgement.wrong, args, n_terms, recompute)).id
+    return diagnose(Evidence(expected, got, judgement.wrong, args, n_terms, recompute, has_kernels=has_kernels))
 
 
 def drawn(*shape: int, seed: int = 0, distribution: str = "normal", dtype: str = "float32") -> torch.Tensor:
@@ -85,6 +100,18 @@ def test_more_than_half_missing() -> None:
     """A grid that is fixed to a few programs leaves out most of a long vector."""
     value = drawn(20_000)
     assert named(value, filled(value, 8192, NAN)) == "tail"
+
+
+@pytest.mark.parametrize("has_kernels", [True, False])
+def test_more_than_a_last_block(has_kernels: bool) -> None:
+    """Where most was never written, rounding down is not the cause: the text says what is."""
+    value = drawn(1023, 13)
+    most = told(value, filled(value, 64, NAN, axis=0), has_kernels=has_kernels)
+    last = told(value, filled(value, 960, NAN, axis=0), has_kernels=has_kernels)
+    assert (most.id, last.id) == ("tail", "tail")
+    assert "more than a last block" in most.text
+    assert "more than a last block" not in last.text
+    assert ("axes are swapped" in most.text) == ("rounds down" in last.text) == has_kernels
 
 
 @pytest.mark.parametrize("shape", [(3,), (1025,), (3, 33), (33, 65)])
@@ -420,6 +447,79 @@ def test_block_of_one_program() -> None:
     assert "1024 to 2047" in found.text
 
 
+# Where no kernel does the work
+
+
+def _one_row(value: torch.Tensor) -> torch.Tensor:
+    got = value.clone()
+    got[0] += drawn(value.shape[1], seed=1)
+    return got
+
+
+def _first_row_only(value: torch.Tensor) -> torch.Tensor:
+    return torch.cat([value[:1], drawn(*value[1:].shape, seed=1)])
+
+
+def _every_fourth(value: torch.Tensor) -> torch.Tensor:
+    got = drawn(*value.shape, seed=1)
+    got[::4] = value[::4]
+    return got
+
+
+def _some_unwritten(value: torch.Tensor) -> torch.Tensor:
+    got = value.clone()
+    got[16:32] = NAN
+    return got
+
+
+WITHOUT_KERNELS: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = {
+    "all unwritten": ("never_written", lambda value: torch.full_like(value, NAN)),
+    "some unwritten": ("never_written", _some_unwritten),
+    "end unwritten": ("tail", lambda value: filled(value, 100, NAN, axis=0)),
+    "most unwritten": ("tail", lambda value: filled(value, 32, NAN, axis=0)),
+    "end wrong": ("tail", lambda value: filled(value, 100, 7.5, axis=0)),
+    "most wrong": ("tail", lambda value: filled(value, 32, 7.5, axis=0)),
+    "first row right": ("stride", _first_row_only),
+    "every fourth right": ("stride", _every_fourth),
+    "edges wrong": ("tile_edge", lambda value: every(every(value, 16, axis=0), 16, axis=0, first=15)),
+    "one row wrong": ("wrong_values", _one_row),
+    "zero": ("dropped_term", lambda value: torch.tensor(0.0)),
+    "terms missing": ("dropped_term", lambda value: value[:64].sum()),
+    "every other term": ("dropped_term", lambda value: value[::2].sum()),
+}
+OF_KERNELS = ("kernel", "grid", "program", "launch", "stride", "lane", "thread", "the load")
+
+
+@pytest.mark.parametrize("mistake", WITHOUT_KERNELS)
+def test_no_kernel_is_spoken_of_where_there_is_none(mistake: str) -> None:
+    """Tensors, loops and messages have neither grids nor strides: the id is the same, the text is another."""
+    name, make = WITHOUT_KERNELS[mistake]
+    value = drawn(127, 9)
+    got = make(value)
+    x = value if got.dim() else value.sum(1).double().float()
+    args = (value, got, [value]) if got.dim() else (x.double().sum(), make(x), [x])
+    more = {} if got.dim() else {"scale": x.double().abs().sum(), "n_terms": 127, "recompute": sum_again}
+    found, in_kernels = (told(*args, **more, has_kernels=has) for has in (False, True))  # type: ignore[arg-type]
+    assert found.id == in_kernels.id == name
+    assert [word for word in OF_KERNELS if word in found.text] == []
+    assert found.text != in_kernels.text
+
+
+def test_no_stride_is_suspected_without_kernels() -> None:
+    """Torch takes a view as it is."""
+    x = Draw(0).tensor(33, 65, layout="padded")
+    got = drawn(33, 65, seed=1)
+    assert told(x * 2, got, [x]).id == "stride"
+    assert told(x * 2, got, [x], has_kernels=False).id == "wrong_values"
+
+
+def test_where_the_wrong_end_begins() -> None:
+    """The number of the first wrong row is what a bound that is off by one counts from."""
+    value = drawn(127, 9)
+    got = torch.cat([value[:100], drawn(27, 9, seed=1)])
+    assert "from number 100 on" in told(value, got, has_kernels=False).text
+
+
 # NaN and infinity
 
 
@@ -499,6 +599,112 @@ def test_last_step_along_k_left_out(k: int, kept: int, seed: int) -> None:
     assert named(value, got, [a, b], scale=scale, n_terms=k, recompute=product_again) == "dropped_term"
 
 
+SOME: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "without the first 32 ": lambda term: term >= 32,
+    "without the first 128 ": lambda term: term >= 128,
+    "without the first 1 ": lambda term: term >= 1,
+    "the first of every 2 ": lambda term: term % 2 == 0,
+    "the last of every 2 ": lambda term: term % 2 == 1,
+    "the first 8 of every 16 ": lambda term: term % 16 < 8,
+    "the last 16 of every 32 ": lambda term: term % 32 >= 16,
+    "the first 64 of every 128 ": lambda term: term % 128 < 64,
+    "the first of every 32 ": lambda term: term % 32 == 0,
+    "the first 4 of every 128 ": lambda term: term % 128 < 4,
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("n", [1023, 4096])
+@pytest.mark.parametrize("part", SOME)
+def test_some_terms_of_a_sum(part: str, n: int, seed: int) -> None:
+    """A sum without its first block, or of every other block, is recognised, and the text says which terms are in."""
+    x, kept = drawn(n, seed=seed), SOME[part](torch.arange(n))
+    # Far enough off that it can't be chance.
+    x[:32] += 2
+    value, scale = x.double().sum(), x.double().abs().sum()
+    found = told(value, x[kept].sum(), [x], scale=scale, n_terms=n, recompute=sum_again)
+    assert found.id == "dropped_term"
+    assert part in found.text
+
+
+@pytest.mark.parametrize("part", SOME)
+def test_some_terms_of_a_matmul(part: str) -> None:
+    """The same for a loop along K."""
+    a, b, kept = drawn(9, 1023), drawn(1023, 13, seed=50), SOME[part](torch.arange(1023))
+    value, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    found = told(value, a[:, kept] @ b[kept], [a, b], scale=scale, n_terms=1023, recompute=product_again)
+    assert found.id == "dropped_term"
+    assert part in found.text
+
+
+@pytest.mark.parametrize("k", [1023, 1024, 2177])
+def test_one_step_along_k_too_few(k: int) -> None:
+    """A loop that begins one step late but loads from the beginning lacks a whole block at the end."""
+    a, b = drawn(9, k), drawn(k, 13, seed=50)
+    value, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    got = a[:, : k - 32] @ b[: k - 32]
+    assert named(value, got, [a, b], scale=scale, n_terms=k, recompute=product_again) == "dropped_term"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("k", [147, 1025])
+def test_whole_terms_are_no_matter_of_precision(k: int, seed: int) -> None:
+    """Some terms that nobody thought of are missing: little beside all of them, and too much for a rounding."""
+    a, b = drawn(9, k, seed=seed), drawn(k, 13, seed=seed + 50)
+    value, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    kept = torch.randperm(k, generator=torch.Generator().manual_seed(seed)) >= 25
+    got = a[:, kept] @ b[kept]
+    assert float(((got - value).abs() / scale).max()) < 0.2
+    assert named(value, got, [a, b], scale=scale, n_terms=k, recompute=product_again) == "wrong_values"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("recompute", [sum_again, None], ids=["tried", "not tried"])
+def test_half_of_a_sum_is_not_close(recompute: Recompute | None, seed: int) -> None:
+    """A single number that lacks many of its terms is far off, though next to nothing beside all terms' sizes."""
+    x = drawn(20_001, seed=seed)
+    kept = torch.randperm(20_001, generator=torch.Generator().manual_seed(seed)) >= 10_000
+    value, scale = x.double().sum(), x.double().abs().sum()
+    got = x[kept].sum() if abs(x[~kept].sum()) > 80 else x.sum() + 100.0
+    assert float((got - value).abs() / scale) < 2**-5
+    assert named(value, got, [x], scale=scale, n_terms=20_001, recompute=recompute) == "wrong_values"
+
+
+def tf32(x: torch.Tensor) -> torch.Tensor:
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
+ROUNDED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "float16": lambda x: x.half().float(),
+    "bfloat16": lambda x: x.bfloat16().float(),
+    "tf32": tf32,
+}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("k", [35, 1025, 2177])
+@pytest.mark.parametrize("rounded", ROUNDED.values(), ids=ROUNDED)
+def test_matmul_of_rounded_inputs(rounded: Callable[[torch.Tensor], torch.Tensor], k: int, seed: int) -> None:
+    """What tensor cores do to float32 is a matter of precision."""
+    a, b = drawn(9, k, seed=seed), drawn(k, 13, seed=seed + 50)
+    value, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    got = rounded(a) @ rounded(b)
+    assert named(value, got, [a, b], scale=scale, n_terms=k, recompute=product_again) == "precision"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("k", [147, 1025, 2177])
+@pytest.mark.parametrize("rounded", ROUNDED.values(), ids=ROUNDED)
+def test_matmul_with_a_rounded_accumulator(rounded: Callable[[torch.Tensor], torch.Tensor], k: int, seed: int) -> None:
+    """So is an accumulator that is rounded at each step of the loop, which loses more."""
+    a, b = drawn(11, k, seed=seed), drawn(k, 13, seed=seed + 50)
+    value, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    got = torch.zeros(11, 13)
+    for start in range(0, k, 32):
+        got = rounded(got + a[:, start : start + 32] @ b[start : start + 32])
+    assert named(value, got, [a, b], scale=scale, n_terms=k, recompute=product_again) == "precision"
+
+
 @pytest.mark.parametrize("n", [1, 33, 1025])
 def test_nothing_summed(n: int) -> None:
     """A sum over no terms at all is 0."""
@@ -531,7 +737,7 @@ def softmax_again(args: Sequence[torch.Tensor], order: torch.Tensor | None = Non
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize(("n", "kept"), [(33, 32), (1025, 1024), (1025, 1022), (4379, 1024)])
+@pytest.mark.parametrize(("n", "kept"), [(3, 2), (33, 32), (1025, 1024), (1025, 1022), (4379, 1024)])
 def test_row_end_not_loaded(n: int, kept: int, seed: int) -> None:
     """A softmax whose load leaves out a row's end: 0 there, and everywhere else the sum lacks it."""
     x = drawn(3, n, seed=seed)

@@ -203,6 +203,7 @@ def _value_fault(asked: Asked, name: str, place: int, want: Expected, got: torch
         n_terms,
         _recompute(asked, place),
         own_part=asked.grader.own_part(asked.case, place),
+        has_kernels=asked.grader.uses_kernels(asked.case),
     )
     return asked.failed(
         Outcome.WRONG_VALUES,

@@ -13,7 +13,7 @@ __all__ = ["Evidence", "Recompute", "diagnose"]
 # The first that fits is named: those that hardly ever fit by chance come first, those of last resort last.
 _PATTERNS: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
     places.spread,
-    formulas.overflow,
+    places.overflow,
     places.never_written,
     formulas.constant,
     formulas.identity,
@@ -25,8 +25,8 @@ _PATTERNS: tuple[Callable[[Evidence], Diagnosis | None], ...] = (
     formulas.scaled,
     formulas.rounding,
     formulas.precision,
-    formulas.transposed,
-    formulas.shifted,
+    places.transposed,
+    places.shifted,
     formulas.wrong_axis,
     places.tail,
     places.tile_edge,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gpuprep.grader import UNIT_ROUNDOFF
-from gpuprep.grading.evidence import CLOSE, Evidence, alike
+from gpuprep.grading.evidence import CLOSE, Evidence, Part, alike
 from gpuprep.grading.places import are_whole_lines
 from gpuprep.model import Diagnosis
 
@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 
 _COARSE = 2.0**-5
 """An error below this share of the scale is a matter of precision, not of a wrong formula."""
+_OF_INPUTS = 4
+"""Times what inputs rounded to bfloat16 lose that other low precisions may: whole terms lose more."""
+_OF_SUMS = 40
+"""The same where running sums are rounded at each step, if these are large enough to lose as much."""
+_MANY = 64
+"""Elements whose errors say how large these typically are."""
+_DRAWS = 16
+"""Roundings of the inputs that are tried where there are fewer elements."""
 _EXPLAINED = 0.05
 """A formula that leaves less than this share of the error is what was computed."""
 _SAME = 1e-4
@@ -24,62 +32,12 @@ _FAR = 16
 """Roundings of the output's dtype; an error of more is no rounding."""
 _FEW = 8
 """Elements that may fit a formula by chance, so that it has to leave no more than what rounding does."""
+_FAR_FROM_CHANCE = 64
+"""How many times as large as a sum's own rounding an error must be, to be told from those of many other sums."""
 _MAX_RECOMPUTED = 2**20
 """Elements of the largest input for which other formulas are tried."""
-_LARGEST = {"float16": 65504.0, "bfloat16": 3.3e38, "float32": 3.4e38}
-_EXP_LIMIT = {"float16": 11.0}
-"""exp overflows from 88.7 in float32 and 11.1 in float16; below that a NaN has another cause."""
-
-
-def overflow(evidence: Evidence) -> Diagnosis | None:
-    """NaN or infinity, where inputs or sums are large enough for it."""
-    import torch
-
-    bad = ~torch.isfinite(evidence.found) & torch.isfinite(evidence.value)
-    if not bool(bad.any()):
-        return None
-    terms = float(evidence.scale[bad].min())
-    if terms > (most := _LARGEST.get(evidence.expected.dtype, math.inf)):
-        return Diagnosis(
-            "overflow",
-            f"NaN or infinity, where the terms of a sum come to {terms:.3g} before they cancel: "
-            f"{evidence.expected.dtype} ends at {most:.3g}, so add in float32, and keep partial sums in it.",
-        )
-    limit = _EXP_LIMIT.get(evidence.expected.dtype, 88.0)
-    # Integers are sizes and places: what a formula overflows on are values.
-    values = (tensor for tensor in evidence.tensors() if tensor.is_floating_point())
-    largest = max(map(_largest, values), default=0.0)
-    # Memory that was never written holds NaN too, but never infinity.
-    if largest <= limit or not (bool(torch.isinf(evidence.found[bad]).any()) or _is_beyond(evidence, bad, limit)):
-        return None
-    return Diagnosis(
-        "overflow",
-        f"NaN or infinity, and inputs as large as {largest:.3g}: an exponential or a product overflowed, or was "
-        "computed in a dtype that is too small. A softmax subtracts the row's maximum before exp.",
-    )
-
-
-def _largest(tensor: torch.Tensor) -> float:
-    import torch
-
-    finite = tensor[torch.isfinite(tensor)]
-    return float(finite.abs().max()) if finite.numel() else 0.0
-
-
-def _is_beyond(evidence: Evidence, bad: torch.Tensor, limit: float) -> bool:
-    """True where the bad elements, or whole rows of them, come of values past the limit."""
-    import torch
-
-    if bad.dim() == 0:
-        return False
-    rows = bad.flatten(0, -2) if bad.dim() > 1 else bad[None]
-    inputs = [tensor.reshape(rows.shape) for tensor in evidence.tensors() if tensor.shape == bad.shape]
-    beyond = [(tensor.abs() * torch.isfinite(tensor)).nan_to_num(0) > limit for tensor in inputs]
-    if beyond and bool(torch.stack(beyond).any(0)[rows].all()):
-        return True
-    if not torch.equal(rows.any(-1), rows.all(-1)):
-        return False
-    return not beyond or bool(torch.stack(beyond).any(0).any(-1)[rows.any(-1)].all())
+_MAX_TERMS = 2**22
+"""Terms of all elements together for which many parts of the sums are tried."""
 
 
 def constant(evidence: Evidence) -> Diagnosis | None:
@@ -114,40 +72,59 @@ def own_part(evidence: Evidence) -> Diagnosis | None:
         return None
     return Diagnosis(
         "own_part",
-        "This is the rank's own part of a sum: what the other ranks have was never added to it. Which collective would "
-        "bring it here?",
+        "This is the rank's own part of a sum: what the other ranks have was never added to it. Which message or "
+        "collective brings it here, and is it added, not copied?",
     )
 
 
 def dropped_term(evidence: Evidence) -> Diagnosis | None:
-    """Sums that end early: the terms after the last whole block, or after the first block, are left out."""
-    import torch
-
+    """Sums that lack terms: the last or the first ones, or some of every few."""
     n_terms, recompute = evidence.n_terms, evidence.recompute
     if n_terms < 1 or recompute is None or not _is_small(evidence):
         return None
     if evidence.value.dim() == 0 and float(evidence.found) == 0:
+        what = evidence.advice("a grid or a loop that rounds", "a loop or a slice that rounds")
         return Diagnosis(
             "dropped_term",
-            f"The result is 0, the sum over no terms at all, where there are {n_terms}: a grid or a loop that rounds "
-            "down to nothing, or a mask that is never true.",
+            f"The result is 0, the sum over no terms at all, where there are {n_terms}: {what} down to nothing, or a "
+            "mask that is never true.",
         )
     kept_lanes = _kept_lanes(evidence)
-    for n_kept in [kept_lanes] if kept_lanes else _shorter(n_terms):
-        fewer = recompute(evidence.args, order=torch.arange(n_kept))
+    parts = [Part(n_terms, stop=kept_lanes)] if kept_lanes else list(_parts(evidence))
+    # A single number may lie near one of many sums by chance: with room for a running sum's errors, only the likeliest.
+    tries = [(part, True) for part in parts]
+    tries += [(part, False) for part in parts if part.is_beginning and evidence.found.numel() < _FEW]
+    for part, is_guess in tries:
+        fewer = recompute(evidence.args, order=part.terms())
         if fewer is None:
             return None
-        found, value = (side[..., :n_kept] if kept_lanes else side for side in (evidence.found, evidence.value))
+        found, value = (side[..., : part.stop] if kept_lanes else side for side in (evidence.found, evidence.value))
         if fewer.shape != found.shape:
             return None
-        if _explains(evidence, found, value, fewer.double()):
-            return Diagnosis(
-                "dropped_term",
-                f"This is the result over the first {n_kept} of {n_terms} terms: the last {n_terms - n_kept} never "
-                "enter the sum. Look at where the loop ends, at the mask of the load, and at how many partial results "
-                "are added up.",
-            )
+        if _explains(evidence, found, value, fewer.double(), is_guess=is_guess):
+            return Diagnosis("dropped_term", part.told(evidence))
     return None
+
+
+def _parts(evidence: Evidence) -> Iterator[Part]:
+    """What may be left of a sum, the likeliest first."""
+    n_terms = evidence.n_terms
+    for n_kept in _shorter(n_terms):
+        yield Part(n_terms, stop=n_kept)
+    if evidence.value.numel() * n_terms > _MAX_TERMS:
+        return
+    blocks = [2**power for power in range(n_terms.bit_length()) if 2**power < n_terms]
+    for size in blocks:
+        yield Part(n_terms, start=size)
+    for size in blocks:
+        for first in (0, size):
+            if 2 * size < n_terms:
+                yield Part(n_terms, first=first, width=size, period=2 * size)
+    # One of a vector load's values, or one of a warp's lanes.
+    for width in (1, 4):
+        for count in (4, 8, 16, 32):
+            if width * count < n_terms:
+                yield Part(n_terms, width=width, period=width * count)
 
 
 def _is_small(evidence: Evidence) -> bool:
@@ -158,7 +135,8 @@ def _shorter(n_terms: int) -> list[int]:
     """How many terms a loop, a grid or a mask might have left in, most first."""
     blocks = [2**power for power in range(n_terms.bit_length())]
     few = range(max(n_terms - _FEW, 1), n_terms)
-    return sorted({*few, *blocks, *(n_terms - n_terms % block for block in blocks)} - {0, n_terms}, reverse=True)
+    ends = (end for block in blocks for end in (n_terms - n_terms % block, n_terms - block))
+    return sorted({*few, *blocks, *ends} - {0, n_terms}, reverse=True)
 
 
 def _kept_lanes(evidence: Evidence) -> int:
@@ -171,13 +149,19 @@ def _kept_lanes(evidence: Evidence) -> int:
     return n_kept if bool(is_empty[n_kept:].all()) and n_kept < evidence.n_terms else 0
 
 
-def _explains(evidence: Evidence, found: torch.Tensor, value: torch.Tensor, other: torch.Tensor) -> bool:
+def _explains(
+    evidence: Evidence, found: torch.Tensor, value: torch.Tensor, other: torch.Tensor, *, is_guess: bool
+) -> bool:
     error, rest = (found - value).abs(), (found - other).abs()
     if not bool(rest.max() <= _EXPLAINED * error.max()):
         return False
     if found.numel() >= _FEW:
         return True
-    return bool((rest <= 2 * evidence.unit * found.abs() + _summing(evidence).max()).all())
+    own = 2 * evidence.unit * found.abs()
+    if is_guess:
+        room = own + 2 * UNIT_ROUNDOFF["float32"] * evidence.scale.max()
+        return bool((rest <= room).all()) and bool(error.max() >= _FAR_FROM_CHANCE * room.max())
+    return bool((rest <= own + _summing(evidence).max()).all())
 
 
 def _summing(evidence: Evidence) -> torch.Tensor:
@@ -218,12 +202,56 @@ def precision(evidence: Evidence) -> Diagnosis | None:
     if evidence.expected.scale is None and error.numel() >= _FEW and bool(error.max() > spread / 2):
         # All values are nearly the same: then those of other elements are close too.
         return None
+    if not _is_rounding(evidence, error):
+        return None
     return Diagnosis(
         "precision",
         f"Close, but {share:.1e} off relative to the terms, more than an honest {evidence.expected.dtype} result with "
         "float32 accumulation loses: something was computed or accumulated in a lower precision (float16, TF32) or by "
         "an approximation, or was lost beside something larger.",
     )
+
+
+def _is_rounding(evidence: Evidence, error: torch.Tensor) -> bool:
+    """True where errors are no larger than a low precision makes them: whole terms are further off."""
+    error, terms = (_typical(side[evidence.wrong]) for side in (error, evidence.scale))
+    lost = _lost_in_inputs(evidence)
+    if lost is None or not bool(lost.any()):
+        return bool(error <= UNIT_ROUNDOFF["bfloat16"] * terms)
+    lost = _typical(lost[evidence.wrong])
+    # A single number says little of how large its errors typically are, so less is put down to them.
+    coarse = UNIT_ROUNDOFF["bfloat16" if evidence.value.numel() >= _MANY else "float16"]
+    return bool(error <= _OF_INPUTS * lost) or bool(error <= min(coarse * terms, _OF_SUMS * lost))
+
+
+def _typical(errors: torch.Tensor) -> torch.Tensor:
+    return errors.square().mean().sqrt()
+
+
+def _lost_in_inputs(evidence: Evidence) -> torch.Tensor | None:
+    """How far off each element typically is when inputs are off by a rounding to bfloat16."""
+    import torch
+
+    if evidence.recompute is None or not _is_small(evidence):
+        return None
+    exact = evidence.recompute(evidence.args)
+    generator = torch.Generator().manual_seed(0)
+    squares = []
+    for _ in range(_DRAWS if evidence.value.numel() < _MANY else 2):
+        off = evidence.recompute([_off(arg, generator) for arg in evidence.args])
+        if exact is None or off is None or off.shape != evidence.value.shape:
+            return None
+        squares.append((off.double() - exact.double()).nan_to_num().square())
+    return torch.stack(squares).mean(0).sqrt()
+
+
+def _off(arg: object, generator: torch.Generator) -> object:
+    import torch
+
+    if not isinstance(arg, torch.Tensor) or not arg.is_floating_point():
+        return arg
+    share = 2 * torch.rand(arg.shape, generator=generator, dtype=torch.float64).to(arg.device) - 1
+    return arg.double() * (1 + UNIT_ROUNDOFF["bfloat16"] * share)
 
 
 def rounding(evidence: Evidence) -> Diagnosis | None:
@@ -343,42 +371,3 @@ def row_offset(evidence: Evidence) -> Diagnosis | None:
         "Every row is off by the same amounts, one for each column: a term that all rows share, such as a bias, is "
         "missing, or was added more than once.",
     )
-
-
-def transposed(evidence: Evidence) -> Diagnosis | None:
-    """A square result with rows for columns."""
-    value = evidence.value
-    if value.dim() != 2 or value.shape[0] != value.shape[1] or value.shape[0] < 2:
-        return None
-    if not alike(evidence.found, value.t()):
-        return None
-    return Diagnosis("transposed", "The result is transposed: rows and columns, or two strides, are swapped.")
-
-
-def shifted(evidence: Evidence) -> Diagnosis | None:
-    """Values some places before or after their own, along one axis."""
-    for axis in range(-1, -evidence.value.dim() - 1, -1):
-        value, found = (side.movedim(axis, 0).flatten(1) if side.dim() > 1 else side[:, None]
-                        for side in (evidence.value, evidence.found))  # fmt: skip
-        name = "element" if axis == -1 else "row"
-        for step in _steps(value, found):
-            first, second = (value, found) if step > 0 else (found, value)
-            n_common = len(value) - abs(step)
-            if alike(second[abs(step) :], first[:n_common]):
-                names = f"one {name}" if abs(step) == 1 else f"{abs(step)} {name}s"
-                return Diagnosis("shifted", f"Values sit {names} {'after' if step > 0 else 'before'} their place.")
-    return None
-
-
-def _steps(value: torch.Tensor, found: torch.Tensor) -> Iterator[int]:
-    """The shifts that bring the right values nearest to the lines in the middle of what was found."""
-    size = len(value)
-    if size < 3 or value.numel() < 4:
-        return
-    middle, width = size // 2, min(4, size // 4 + 1)
-    n_places = size - width + 1
-    middle = min(middle, n_places - 1)
-    distance = sum((value[lane : lane + n_places] - found[middle + lane]).abs().sum(-1) for lane in range(width))
-    for place in distance.topk(min(3, n_places), largest=False).indices.tolist():  # type: ignore[union-attr]
-        if place != middle:
-            yield middle - place
