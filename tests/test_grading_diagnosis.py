@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -18,17 +19,9 @@ VECTORS = (33, 1025, 4379)
 MATRICES = ((33, 65), (64, 64), (5, 1025), (129, 7))
 
 
-def named(
-    value: torch.Tensor,
-    got: torch.Tensor,
-    args: Sequence[object] = (),
-    *,
-    scale: torch.Tensor | None = None,
-    n_terms: int = 0,
-    recompute: Recompute | None = None,
-) -> str:
+def named(value: torch.Tensor, got: torch.Tensor, args: Sequence[object] = (), **more: Any) -> str:
     """The id of the diagnosis of `got`, a result in its own dtype, where `value` was right."""
-    return told(value, got, args, scale=scale, n_terms=n_terms, recompute=recompute).id
+    return told(value, got, args, **more).id
 
 
 def told(

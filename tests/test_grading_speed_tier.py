@@ -306,6 +306,17 @@ def test_death_while_timed_names_the_case(bench: Bench, answer: Exception, outco
     assert "while total n=1073741824 float32 was timed" in caught.value.stop.message
 
 
+def test_worker_that_will_not_put_its_memory_away(bench: Bench, plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nonsense in place of an answer ends the check and not the grader."""
+    scripted = speed_tier.SpeedTest
+    monkeypatch.setattr(scripted, "put_away", SpeedTest.put_away)
+    stubborn = replace(bench, learner=Worker([], answer=UNSHARED))  # type: ignore[arg-type]
+    with pytest.raises(StopGradingError) as caught:
+        measure(stubborn, (ADD,))
+    assert caught.value.stop.outcome is Outcome.CRASHED
+    assert "makes no sense" in caught.value.stop.message
+
+
 def test_both_workers_put_their_memory_away(bench: Bench, log: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two cases the learner's and the identity's process let go of what they were lent."""
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: log.append("emptied"))

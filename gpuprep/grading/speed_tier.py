@@ -148,10 +148,11 @@ def _claims(bench: Bench, cases: Sequence[Case]) -> tuple[list[SpeedTest], CaseR
         try:
             with bench.asking.making_sense_of(case.name):
                 fault = test.claim()
+                if fault is None:
+                    test.put_away()
         except UnstableCardError as error:
             raise UnstableCardError(f"{case.name}: {error.message}", next_step=error.next_step) from error
         if fault is not None:
             return claimed, fault
-        test.put_away()
         claimed.append(test)
     return claimed, None
