@@ -159,6 +159,10 @@ def test_untold_save_is_found(player: Player) -> None:
 def test_saves_during_a_check_are_followed_by_one_more(player: Player) -> None:
     """Neither lost nor run twice: three saves while a check runs make one more check, of the last one."""
     player.save("a")
+    player.take(player.watch.handle(Told("cpu: case 1 of 2"), player.now_s))
+    player.wait(2.0)
+    player.wait(2.0)
+    assert player.watch.view().busy == "cpu: case 1 of 2"
     for text in ("b", "c", "d"):
         player.save(text)
     assert player.checks == [FIRST]

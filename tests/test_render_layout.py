@@ -33,6 +33,15 @@ def test_long_words_are_never_broken() -> None:
     assert "/a/very/long/path/that/is/longer/than/thirty/columns.py" in page.text()
 
 
+def test_last_column_of_a_table_is_wrapped() -> None:
+    """Words go on below where the column begins; a path is never broken, and nothing is nothing."""
+    page = Page(20)
+    page.table(
+        [["goal", "as fast as the card can"], ["file", ("a/long/path/to/a/file.py", "code")], ["", ("", "code")]], "<<"
+    )
+    assert page.text() == "  goal  as fast as\n        the card can\n  file  a/long/path/to/a/file.py\n\n"
+
+
 def test_table_columns() -> None:
     """Columns are as wide as their widest cell; the last one leaves no blanks behind."""
     page = Page()

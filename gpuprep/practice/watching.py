@@ -51,8 +51,8 @@ class Watch:
         self._checked: dict[str, str] = {}
         """The content that was checked last, by exercise."""
         self._running: tuple[Exercise, str] | None = None
-        self._busy = ""
-        self._is_asked = self._is_missing = self._is_outdated = False
+        self._busy = self._afterwards = ""
+        self._is_asked = self._is_missing = False
         self._waiting: list[Exercise] = []
         """The rest of a round."""
         self._round: Round | None = None
@@ -108,7 +108,8 @@ class Watch:
         is_new = self._settling.look(content, now_s)
         # Nothing to check until it is there again.
         self._is_missing = is_new and content == MISSING
-        self._is_outdated = is_new and self._running is not None and not self._is_missing
+        is_behind = is_new and self._running not in (None, (self._exercise, content))
+        self._afterwards = ", then what was saved since" if is_behind and not self._is_missing else ""
         if self._running or self._is_missing:
             return ()
         if is_new or (self._is_asked and content != MISSING):
@@ -138,14 +139,11 @@ class Watch:
             solution=self._solution,
             picking=self._picking,
             round=self._round,
-            busy=self._told_busy() if self._running else "",
+            busy=f"{self._busy}{self._afterwards}" if self._running else "",
             is_missing=self._is_missing,
             notice=self._notice,
             offers=self._offers(),
         )
-
-    def _told_busy(self) -> str:
-        return f"{self._busy}, then what was saved since" if self._is_outdated else self._busy
 
     # Keys
 

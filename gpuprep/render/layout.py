@@ -99,7 +99,7 @@ class Page:
             if align[len(before)] == ">":
                 last = f"{last:>{widths[len(before)]}}"
             # What is to be copied is never broken.
-            room = max(1, self.width - begins) if last_style not in ("code", "command") else len(last)
+            room = max(1, len(last) if last_style in ("code", "command") else self.width - begins)
             first, *more = textwrap.wrap(last, room, break_long_words=False, break_on_hyphens=False) or [last]
             self.line(*parts, (last if not more else first, last_style), indent=indent)
             for text in more:

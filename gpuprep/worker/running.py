@@ -344,7 +344,8 @@ def _innermost_first(error: BaseException) -> list[BaseException]:
     """The exception that all began with, then what was raised because of it, up to the one that came out."""
     chain: list[BaseException] = []
     at: BaseException | None = error
-    while at is not None and at not in chain:
+    # By identity: what a learner raises may compare as it likes.
+    while at is not None and all(at is not known for known in chain):
         chain.append(at)
         at = at.__cause__
     return chain[::-1]
