@@ -83,6 +83,7 @@ class FlashAttention(Grader):
         group, scale = case["Hq"] // case["Hkv"], case["D"] ** -0.5
         value, magnitude = (torch.empty(q.shape, dtype=torch.float64, device=q.device) for _ in range(2))
         lse = value.new_empty(q.shape[:3])
+        underflow = torch.finfo(q.dtype).smallest_normal * torch.finfo(q.dtype).eps / 2
         # One head at a time: the scores of all of them would not fit a card.
         for batch, head in [(batch, head) for batch in range(case["B"]) for head in range(case["Hq"])]:
             keys, values = (tensor[batch, head // group].double() for tensor in (k, v))
@@ -93,6 +94,8 @@ class FlashAttention(Grader):
             weights = scores.sub_(lse[batch, head, :, None]).exp_()
             sums = weights @ torch.cat((values, values.abs()), dim=1)
             value[batch, head], magnitude[batch, head] = sums.chunk(2, dim=1)
+            # Below half a step between subnormal numbers, nothing is left of a rounded weight.
+            magnitude[batch, head] += weights.clamp_(max=underflow) @ values.abs() / UNIT_ROUNDOFF[case["dtype"]]
         # No score of a row is larger than this, nor are its terms' absolute values together (Cauchy and Schwarz).
         longest = k.double().norm(dim=3).amax(2).repeat_interleave(group, dim=1)[..., None]
         exponent = 1 + q.double().norm(dim=3) * longest * scale

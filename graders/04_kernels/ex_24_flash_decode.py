@@ -109,6 +109,7 @@ class FlashDecode(Grader):
 
         dtype = case["dtype"]
         weight_of_loss = SCORE_ROUNDINGS * UNIT_ROUNDOFF["float32"] / (ROUNDINGS[dtype] * UNIT_ROUNDOFF[dtype])
+        underflow = torch.finfo(q.dtype).smallest_normal * torch.finfo(q.dtype).eps / 2
         values, scales = [], []
         for query, table, length in zip(q.double(), block_table, lengths.tolist(), strict=True):
             keys, tokens = (_tokens(pool, table, length).double() for pool in (k_pool, v_pool))
@@ -120,7 +121,9 @@ class FlashDecode(Grader):
             magnitudes = tokens.abs_()
             spread = weights @ magnitudes
             loss = losses @ magnitudes + losses.sum(-1, keepdim=True) * spread
-            scales.append((spread + weight_of_loss * loss).flatten(0, 1))
+            # Below half a step between subnormal numbers, nothing is left of a rounded weight.
+            vanished = weights.clamp_(max=underflow) @ magnitudes / (ROUNDINGS[dtype] * UNIT_ROUNDOFF[dtype])
+            scales.append((spread + weight_of_loss * loss + vanished).flatten(0, 1))
         return (Expected(torch.stack(values), dtype, scale=torch.stack(scales)),)
 
     def honest(self, case, q, k_pool, v_pool, block_table, lengths, order=None):
