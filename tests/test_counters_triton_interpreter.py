@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -95,9 +96,10 @@ def run(tmp_path_factory):
 
 
 def only_finding(result):
-    """The single finding, as a namespace."""
-    assert len(result.findings) == 1, result.findings
-    return SimpleNamespace(**result.findings[0])
+    """The single fault, as a namespace."""
+    faults = [finding for finding in result.findings if finding["severity"] == "error"]
+    assert len(faults) == 1, result.findings
+    return SimpleNamespace(**faults[0])
 
 
 # Counted work
@@ -128,7 +130,44 @@ def test_masked_lanes_are_not_counted(run):
     result = run(ADD.format(n=1025, store_mask=", mask=mask"))
 
     assert (result.work["bytes_loaded"], result.work["bytes_stored"]) == (2 * 1025 * 4, 1025 * 4)
-    assert (result.raised, result.findings, result.n_stored) == ("", [], 1025)
+    assert (result.raised, result.n_stored) == ("", 1025)
+    assert all(finding["severity"] == "note" for finding in result.findings)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "garbage"),
+    [
+        *((dtype, math.nan) for dtype in ("float64", "float32", "float16", "bfloat16")),
+        *((dtype, -1) for dtype in ("int64", "int32", "int8")),
+        ("uint8", 255),
+    ],
+)
+def test_masked_lanes_hold_garbage_unless_a_load_says_what(run, dtype, garbage):
+    """Without `other` they are NaN, or have every bit set, and the first load is noted, with its line."""
+    result = run(f"""
+        @triton.jit
+        def _kernel(x_ptr, out_ptr, kept_ptr):
+            lanes = tl.arange(0, 4)
+            unset = tl.load(x_ptr + lanes, mask=lanes < 2)  # MARK
+            kept = tl.load(x_ptr + lanes, mask=lanes < 2, other=0)
+            whole = tl.load(x_ptr + lanes, mask=lanes < 4)
+            tl.store(out_ptr + lanes, unset.to(tl.float32))
+            tl.store(out_ptr + 4 + lanes, kept.to(tl.float32))
+            tl.store(out_ptr + 8 + lanes, whole.to(tl.float32))
+
+        def make():
+            return (torch.ones(4).to(torch.{dtype}),)
+
+        def run(x):
+            out = torch.empty(12)
+            _kernel[(1,)](x, out, out)
+            return out
+    """)
+
+    assert result.raised == ""
+    assert result.output == pytest.approx([1, 1, garbage, garbage, 1, 1, 0, 0, 1, 1, 1, 1], nan_ok=True)
+    [note] = result.findings
+    assert (note["kind"], note["severity"], note["line"], note["lanes"]) == ("unset_lanes", "note", result.marked[0], 2)
 
 
 def test_strided_access_touches_a_sector_a_lane(run):

@@ -486,6 +486,46 @@ def test_wrong_in_both_orders_alike() -> None:
     assert both_orders([3 * X], [3 * X]).outcome is Outcome.WRONG_VALUES
 
 
+UNSET = [finding("unset_lanes", severity="note")]
+
+
+def _of_unset_lanes(output: torch.Tensor, **more: Any) -> bool:
+    """A wrong output is told from a load's masked lanes, by a worker that saw such a load."""
+    asked = asked_for()
+    result = result_of(asked, answered(asked, [output], findings=UNSET, **more))
+    assert result.outcome is Outcome.WRONG_VALUES
+    assert result.diagnosis is not None
+    return result.diagnosis.id == "uninitialised"
+
+
+def test_masked_lanes_without_a_value_are_no_fault() -> None:
+    """Many kernels load them and never look: nothing is said."""
+    asked = asked_for()
+    assert result_of(asked, answered(asked, findings=UNSET)) == CaseResult(CORRECT, "cpu", Outcome.PASSED)
+
+
+def test_nan_that_was_computed_is_of_masked_lanes() -> None:
+    """All was stored, so it isn't fresh memory."""
+    assert _of_unset_lanes(NAN * X)
+    assert not _of_unset_lanes(NAN * X, stored=[N - 1])
+
+
+def test_other_patterns_are_told_before_masked_lanes() -> None:
+    """Three times x is what it looks like; values in no pattern may come of anything."""
+    assert not _of_unset_lanes(3 * X)
+    assert _of_unset_lanes(2 * X + torch.randn(N, generator=torch.Generator().manual_seed(5)))
+
+
+def test_the_line_of_a_load_with_masked_lanes_is_shown(tmp_path: Path) -> None:
+    """It is the one to change."""
+    path = tmp_path / "x.py"
+    path.write_text("import triton\nx = tl.load(p, mask=m)\n")
+    asked = asked_for(path=str(path))
+    seen = [finding("unset_lanes", 2, str(path), severity="note")]
+    result = result_of(asked, answered(asked, [NAN * X], findings=seen))
+    assert result.where == SourceLine(str(path), 2, "x = tl.load(p, mask=m)")
+
+
 def test_never_written_is_no_race() -> None:
     """Poison in one run and other leftovers in the next are still memory that nobody wrote."""
     assert both_orders([NAN * X], [3 * X]).outcome is Outcome.WRONG_VALUES

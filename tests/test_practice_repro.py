@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,25 @@ def double(x, factor):
     print("interpreted", INTERPRETED, "stride", x.stride(), "fresh memory", torch.empty(1).item())
     out = factor * x
     out[31] += 0.5
+    return out
+"""
+
+IN_TRITON = """
+import torch
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _double_kernel(x_ptr, out_ptr, factor, n, step):
+    lanes = tl.arange(0, 64)
+    x = tl.load(x_ptr + lanes * step, mask=lanes < n)
+    tl.store(out_ptr + lanes, factor * x + 0 * tl.sum(x), mask=lanes < n)
+
+
+def double(x, factor):
+    out = torch.empty_like(x)
+    _double_kernel[(1,)](x, out, factor, x.numel(), x.stride(0))
     return out
 """
 
@@ -136,6 +156,17 @@ def _run(script: ReproScript, cwd: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_masked_lanes_hold_what_they_held_in_the_check(
+    curriculum: Curriculum, workspace: Workspace, progress: Progress, tmp_path: Path
+) -> None:
+    """A kernel that adds them up is as wrong in the script as it was there."""
+    workspace.exercise_path(EXERCISE).write_text(IN_TRITON)
+    _record(progress, curriculum, workspace, _failed())
+
+    script = repro(workspace, curriculum, progress, replace(EXERCISE, language="triton"))
+    assert "got nan; 33 of 33 elements differ" in _run(script, tmp_path)
 
 
 def test_the_script_runs_the_failing_input_and_shows_the_error(
@@ -362,7 +393,7 @@ def test_a_driver_makes_the_calls(tmp_path: Path) -> None:
         "def drive(module, x):\n    counter = module.Counter()\n    return counter.step(counter.step(x))\n"
     )
     torch.save({"inputs": (torch.zeros(()),), "expected": (torch.tensor(3.0),)}, inputs)
-    facts = ReproFacts("ex", "n=1", Outcome.RACE, "differs", "cpu", "Counter", learner, driver, "i.pt")
+    facts = ReproFacts("ex", "n=1", Outcome.RACE, "differs", "cpu", "Counter", learner, driver, "i.pt", is_triton=False)
     script.write_text(script_text(facts, tmp_path / "w"))
 
     printed = _run(ReproScript(script, inputs, "n=1"), tmp_path)

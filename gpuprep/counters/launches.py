@@ -13,7 +13,7 @@ import torch
 
 from gpuprep.counters.accesses import Access, tagged
 from gpuprep.counters.extents import Addresses, Extent, Lanes
-from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, OutOfBoundsAccess
+from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, UNSET_LANES, Finding, OutOfBoundsAccess
 from gpuprep.counters.races import Conflict, Index, Shadow
 from gpuprep.counters.recording import Recording, extent_of
 
@@ -123,6 +123,15 @@ class Launch:
                 continue
             conflict = argument.shadow.load(index, self._number, self._is_synced)
             self._note_race(part, argument.extent, conflict)
+
+    def note_unset(self, mask: Any) -> None:
+        """A load leaves lanes without a value: those where `mask` is False, and no `other` was given."""
+        path, line = self._where()
+        n_lanes = int(np.size(mask) - np.count_nonzero(mask))
+        text = f"{n_lanes} masked lane{'' if n_lanes == 1 else 's'} of this load hold anything, for want of other="
+        self._recording.note(
+            Finding(UNSET_LANES, text, path, line, self._kernel, self._program, "", 0, False, n_lanes, severity="note")
+        )
 
     def store(self, pointers: Any, values: Any, mask: Any) -> None:
         """A store is about to happen; see `load`."""

@@ -43,7 +43,10 @@ _NEEDED = {
     _INTERPRETER: (
         "_implicit_cvt",
         *(f"_interpreter.{name}" for name in ("load", "store", "atomic_rmw", "atomic_cas")),
-        *(f"InterpreterBuilder.{name}" for name in ("create_dot", "set_grid_dim", "set_grid_idx")),
+        *(
+            f"InterpreterBuilder.{name}"
+            for name in ("create_dot", "create_masked_load", "set_grid_dim", "set_grid_idx")
+        ),
         *(f"GridExecutor.{name}" for name in ("__call__", "_init_args_hst")),
     ),
     _AUTOTUNER: ("Autotuner._bench",),
@@ -188,6 +191,7 @@ def _install(switch: _Switch, interpreter: Any, autotuner: Any) -> None:
     _wrap(builder, "set_grid_dim", lambda original: _starting_grid(original, switch))
     _wrap(builder, "set_grid_idx", lambda original: _entering_program(original, switch))
     _wrap(builder, "create_dot", lambda original: _counting_dot(original, switch))
+    _wrap(builder, "create_masked_load", lambda original: _spoiling_masked_lanes(original, switch))
     if hasattr(interpreter, "_patch_lang_tensor"):
         _wrap(interpreter, "_patch_lang_tensor", lambda original: _reading_scalars(original, switch))
     if all(hasattr(interpreter, name) for name in _PATCHING):
@@ -271,6 +275,20 @@ def _counting_dot(original: Callable[..., Any], switch: _Switch) -> Callable[...
         return original(builder, a, b, *rest, **options)
 
     return create_dot
+
+
+def _spoiling_masked_lanes(original: Callable[..., Any], switch: _Switch) -> Callable[..., Any]:
+    def create_masked_load(builder: Any, pointers: Any, mask: Any, other: Any, *rest: Any, **options: Any) -> Any:
+        loaded = original(builder, pointers, mask, other, *rest, **options)
+        if switch.launch is not None and other is None and not (lanes := _as_lanes(mask.data)).all():
+            switch.launch.note_unset(lanes)
+            # On a card they hold anything, and here what spoils most. All bits of an integer are NaN to a bfloat16,
+            # too, which the interpreter keeps as one.
+            spoilt = np.nan if loaded.data.dtype.kind == "f" else np.array(-1).astype(loaded.data.dtype)
+            loaded.data = np.where(lanes, loaded.data, spoilt)
+        return loaded
+
+    return create_masked_load
 
 
 def _marking_atomic(original: Callable[..., Any], switch: _Switch) -> Callable[..., Any]:

@@ -13,7 +13,7 @@ from gpuprep.exercise import Target
 from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
-from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, finding_faults, order_matters, remarks
+from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, UNSET, finding_faults, order_matters, remarks, unset_lanes
 from gpuprep.grading.raising import raised
 from gpuprep.grading.work import budgets_of, counted_work, packet, qualities
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
@@ -150,7 +150,7 @@ def _output_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
                 Outcome.ALIASED_INPUT, f"{name} shares its memory with an input: it must be a tensor of its own"
             )
         if fault is None:
-            fault = _value_fault(asked, name, place, want, got)
+            fault = _value_fault(asked, name, place, want, answer)
         if fault is not None:
             yield fault
 
@@ -190,7 +190,8 @@ def _recompute(asked: Asked, place: int) -> Recompute:
     return recompute
 
 
-def _value_fault(asked: Asked, name: str, place: int, want: Expected, got: torch.Tensor) -> CaseResult | None:
+def _value_fault(asked: Asked, name: str, place: int, want: Expected, answer: Answer) -> CaseResult | None:
+    got: torch.Tensor = answer["outputs"][place]
     judgement = judge(want, got, asked.grader.error_model(asked.case))
     if judgement.is_right:
         return None
@@ -205,14 +206,28 @@ def _value_fault(asked: Asked, name: str, place: int, want: Expected, got: torch
         own_part=asked.grader.own_part(asked.case, place),
         has_kernels=asked.grader.uses_kernels(asked.case),
     )
+    found = Diagnosis("wrong_values", want.means) if want.means else diagnose(evidence)
+    unset = unset_lanes(answer)
+    is_unset = unset is not None and not want.means and _is_of_unset_lanes(evidence, found, answer["stored"][place])
     return asked.failed(
         Outcome.WRONG_VALUES,
         f"{judgement.n_wrong} of {got.numel()} elements of {name} are wrong",
-        diagnosis=Diagnosis("wrong_values", want.means) if want.means else diagnose(evidence),
+        diagnosis=UNSET if is_unset else found,
+        where=asked.line(int(unset["line"]), str(unset["path"])) if unset and is_unset else None,
         samples=judgement.samples,
         n_wrong=judgement.n_wrong,
         n_total=got.numel(),
     )
+
+
+def _is_of_unset_lanes(evidence: Evidence, found: Diagnosis, n_stored: int) -> bool:
+    """True where wrong values fit a load's lanes without a value better than what their pattern says."""
+    if n_stored < evidence.got.numel():
+        # Fresh memory holds NaN, too.
+        return False
+    if bool(evidence.found[evidence.wrong].isnan().any()):
+        return found.id not in ("overflow", "spread_nan")
+    return found.id == "wrong_values"
 
 
 def _input_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:

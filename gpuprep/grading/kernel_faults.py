@@ -16,6 +16,8 @@ MAX_REMARKS = 8
 """Warnings and notes kept of one case: they decide nothing."""
 
 _HARMLESS = ("warning", "note")
+_SILENT = (findings.UNSET_LANES,)
+"""No fault, and nothing to remark on, as long as the values are right."""
 _OUTCOMES = {
     findings.OUT_OF_BOUNDS: Outcome.OUT_OF_BOUNDS,
     findings.MISALIGNED: Outcome.MISALIGNED,
@@ -23,6 +25,7 @@ _OUTCOMES = {
     findings.BAD_SYNC: Outcome.BAD_SYNC,
     # What it read is whatever was there: the values are wrong, even where they came out right this time.
     findings.UNINITIALISED: Outcome.WRONG_VALUES,
+    findings.UNSET_LANES: Outcome.WRONG_VALUES,
     findings.ASSERT: Outcome.RAISED,
     findings.TRAP: Outcome.RAISED,
     findings.CRASH: Outcome.CRASHED,
@@ -41,6 +44,13 @@ RACE = Diagnosis(
     "race",
     "Programs of one launch run in any order and at the same time. Give each program its own output elements, use "
     "an atomic, or split the work into two launches.",
+)
+
+UNSET = Diagnosis(
+    "uninitialised",
+    "A lane that its mask keeps from loading holds anything on a card, unless the load says what: here it is NaN, and "
+    "−1 in integers. Something made of such lanes is in the result. Give the load `other=`, a value that changes "
+    "nothing in what follows: 0 for a sum or a product of tiles, −inf for a maximum.",
 )
 
 _UNWRITTEN = Diagnosis(
@@ -133,9 +143,14 @@ def remarks(asked: Asked, answer: Answer) -> tuple[Remark, ...]:
     told = [
         Remark(f"{finding['severity']}: {finding['message']}", asked.line(int(finding["line"]), str(finding["path"])))
         for finding in answer["findings"]
-        if finding["severity"] in _HARMLESS
+        if finding["severity"] in _HARMLESS and finding["kind"] not in _SILENT
     ]
     return tuple(told[:MAX_REMARKS])
+
+
+def unset_lanes(answer: Answer) -> Mapping[str, Any] | None:
+    """The first load whose masked lanes hold anything, for want of `other=`; None where each says what they hold."""
+    return next((finding for finding in answer["findings"] if finding["kind"] == findings.UNSET_LANES), None)
 
 
 def _is_cuda(finding: Mapping[str, Any]) -> bool:

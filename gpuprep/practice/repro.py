@@ -70,6 +70,7 @@ def repro(workspace: Workspace, curriculum: Curriculum, progress: Progress, exer
         learner_file=_graded_file(workspace, attempt, exercise),
         driver_file=curriculum.driver_path(exercise),
         inputs_name=script.inputs_path.name,
+        is_triton=exercise.language == "triton",
     )
     write_atomically(script.inputs_path, _saved(grader, case, attempt.report["seed"], entry["device"]))
     write_atomically(script.path, script_text(facts, workspace.root))

@@ -26,6 +26,7 @@ class ReproFacts:
     """Where one call is not the whole exercise: the file whose `drive(module, *inputs)` makes the calls."""
     inputs_name: str
     """The inputs' file, beside the script."""
+    is_triton: bool
 
 
 _UNSEEN = {
@@ -69,7 +70,8 @@ def script_text(facts: ReproFacts, root: Path) -> str:
         "",
         *interpreter,
     ]
-    return "\n".join(lines) + "\n" + _BODY
+    spoils = facts.is_triton and facts.device == "cpu"
+    return "\n".join(lines) + "\n" + _HEAD + (_MASKED_LANES if spoils else "") + _BODY
 
 
 def _verdict(facts: ReproFacts) -> str:
@@ -86,13 +88,35 @@ def _location(path: Path | None, root: Path) -> str:
     return f"Path({os.fspath(path)!r})"
 
 
-_BODY = '''
+_HEAD = """
 import torch
 
 # Memory that nobody wrote to is NaN, as in the check, instead of whatever was there before.
 torch.use_deterministic_algorithms(True, warn_only=True)
 torch.utils.deterministic.fill_uninitialized_memory = True
+"""
 
+_MASKED_LANES = '''
+# So are lanes that a mask keeps from loading and no `other=` fills: on a card they hold anything.
+import numpy
+from triton.runtime.interpreter import InterpreterBuilder
+
+masked_load = InterpreterBuilder.create_masked_load
+
+
+def load_and_spoil(builder, pointers, mask, other, *rest, **options):
+    """A load as the interpreter does it, but NaN, or -1 in integers, where it leaves 0."""
+    loaded = masked_load(builder, pointers, mask, other, *rest, **options)
+    if other is None:
+        spoilt = numpy.nan if loaded.data.dtype.kind == "f" else numpy.array(-1).astype(loaded.data.dtype)
+        loaded.data = numpy.where(numpy.asarray(mask.data).astype(bool), loaded.data, spoilt)
+    return loaded
+
+
+InterpreterBuilder.create_masked_load = load_and_spoil
+'''
+
+_BODY = '''
 
 def load_module(name, path):
     """Imports a file by its path."""

@@ -30,8 +30,8 @@ COARSE_TICK_MS = 1000 / 64
 CALM, ROUGH = 0.01, 0.08
 """How far the time of a call strays to either side."""
 OUTLIER_EVERY = 8
-GOLDEN = (math.sqrt(5) - 1) / 2
-"""Multiples of it, modulo 1, cover the unit interval evenly however few of them are taken."""
+GOLDEN, SILVER = (math.sqrt(5) - 1) / 2, math.sqrt(2) - 1
+"""Multiples of either, modulo 1, cover the unit interval evenly however few of them are taken, and both its square."""
 
 
 def drive(module, op, *args):
@@ -171,11 +171,11 @@ def _variations(draw, has_outliers):
     """What the time of each call is multiplied by: evenly spread around 1, with or without tenfold calls."""
     phase, reach = draw.random(), ROUGH if has_outliers else CALM
     factors = [1 + reach * (2 * ((phase + k * GOLDEN) % 1) - 1) for k in range(N_PLAYED)]
-    if has_outliers:
-        # One of every few, at no regular distance: some loop's own rhythm would meet all of them, or none.
-        for start in range(0, N_PLAYED, OUTLIER_EVERY):
-            factors[start + draw.randrange(OUTLIER_EVERY)] *= 10
-    return factors
+    if not has_outliers:
+        return factors
+    # At no regular distance, and evenly spread: a loop that times every third call meets as many as any other.
+    first = draw.random()
+    return [each * (10 if (first + k * SILVER) % 1 < 1 / OUTLIER_EVERY else 1) for k, each in enumerate(factors)]
 
 
 def _event(line, is_timed):
