@@ -49,8 +49,9 @@ RACE = Diagnosis(
 UNSET = Diagnosis(
     "uninitialised",
     "A lane that its mask keeps from loading holds anything on a card, unless the load says what: here it is NaN, and "
-    "−1 in integers. Something made of such lanes is in the result. Give the load `other=`, a value that changes "
-    "nothing in what follows: 0 for a sum or a product of tiles, −inf for a maximum.",
+    "−1 in integers. Something made of such lanes is in the result; a weight of 0 keeps nothing out, as 0 · NaN is "
+    "NaN. Give the load `other=`, a value that changes nothing in what follows: 0 for a sum or a product of tiles, "
+    "−inf for a maximum.",
 )
 
 _UNWRITTEN = Diagnosis(
