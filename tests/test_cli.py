@@ -145,7 +145,6 @@ def recorded(gym: Path) -> dict[str, int]:
         (samples.provisional(), ["--require", "witnessed"], 1),
         (samples.wrong_values(), [], 1),
         (samples.timed(0.801), [], 1),
-        (samples.without_cases(Outcome.NOT_STARTED), [], 1),
         (samples.without_cases(Outcome.SKIPPED), [], 1),
         (samples.without_cases(Outcome.GRADER_FAULT), [], 3),
         (GraderFaultError("graders/x.py is broken"), [], 3),
@@ -570,13 +569,21 @@ def process(*arguments: str, cwd: Path, **environment: str) -> Ran:
 
 
 def test_process_of_an_unstarted_check(gym: Path) -> None:
-    """A real check of a stub: exit 1, no colour in the pipe, the graded file's path."""
+    """A real check of a stub: exit 1, no colour in the pipe, the graded file's path. It is no attempt."""
     ran = process("check", cwd=gym)
     assert (ran.code, ran.err) == (1, "")
     assert "NOT_STARTED" in ran.out.splitlines()[0]
     assert "exercises/00_first/ex_01_vector_add.py" in ran.out.splitlines()[1]
     assert "\x1b" not in ran.out
-    assert recorded(gym) == {"ex_01": 1}
+    assert recorded(gym) == {}
+
+
+def test_a_stub_again_after_an_attempt_is_recorded(gym: Path, run: Callable[..., Ran], grading: dict[str, Any]) -> None:
+    """Where the record says what the file was, it has to say that it is the stub again."""
+    for report in (samples.wrong_values(), samples.without_cases(Outcome.NOT_STARTED)):
+        grading["ex_01"] = report
+        assert run("check", "ex_01").code == 1
+    assert recorded(gym) == {"ex_01": 2}
 
 
 def test_process_json(gym: Path) -> None:

@@ -82,6 +82,8 @@ def check_file(
 ) -> Checked:
     """Grade the learner's file and record what came of it. A grader that breaks is an outcome here, not an exception.
 
+    A stub that nobody has touched yet is no attempt.
+
     Args:
         workspace: holds the file and the record.
         curriculum: holds the grader.
@@ -105,6 +107,8 @@ def check_file(
         report = Report(exercise.id, Outcome.GRADER_FAULT, message=fault.message, path=str(path))
     try:
         with Progress(workspace.progress_path) as progress:
+            if report.outcome is Outcome.NOT_STARTED and not report.cases and progress.last(exercise.id) is None:
+                return Checked(exercise, report)
             sources, unkept = keeping.graded(before, keeping.snapshot(curriculum.sources(path)), report.file_hash)
             number = progress.record(report, sources, unkept=unkept)
             return Checked(exercise, report, unkept=progress.unkept(number))
