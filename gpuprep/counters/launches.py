@@ -124,14 +124,15 @@ class Launch:
             conflict = argument.shadow.load(index, self._number, self._is_synced)
             self._note_race(part, argument.extent, conflict)
 
-    def note_unset(self, mask: Any) -> None:
-        """A load leaves lanes without a value: those where `mask` is False, and no `other` was given."""
+    def note_unset(self, mask: Any) -> int:
+        """A load leaves lanes without a value: those where `mask` is False, and no `other` was given. Its line."""
         path, line = self._where()
         n_lanes = int(np.size(mask) - np.count_nonzero(mask))
         text = f"{n_lanes} masked lane{'' if n_lanes == 1 else 's'} of this load hold anything, for want of other="
         self._recording.note(
             Finding(UNSET_LANES, text, path, line, self._kernel, self._program, "", 0, False, n_lanes, severity="note")
         )
+        return line
 
     def store(self, pointers: Any, values: Any, mask: Any) -> None:
         """A store is about to happen; see `load`."""

@@ -20,6 +20,7 @@ import torch
 from gpuprep.counters.accesses import untagged
 from gpuprep.counters.findings import MISALIGNED, OUT_OF_BOUNDS, RACE, Finding, OutOfBoundsAccess
 from gpuprep.counters.launches import Launch
+from gpuprep.counters.masked_lanes import USUAL, Garbage
 from gpuprep.counters.recording import Recording, run_under
 from gpuprep.counters.torch_ops import HostOp, HostOps
 from gpuprep.counters.triton_patching import Patches
@@ -66,6 +67,7 @@ class _Switch:
         self.recording: Recording | None = None
         self.launch: Launch | None = None
         self.is_reversed = False
+        self.garbage = Garbage()
         # The interpreter keeps the current program in a global: launches from several threads must take turns.
         self.lock = threading.RLock()
 
@@ -100,6 +102,7 @@ class Counter:
         inputs: Sequence[torch.Tensor] = (),
         path: str | None = None,
         ends_by: float | None = None,
+        garbage: Garbage = USUAL,
     ) -> Iterator[Recording]:
         """Counts everything that runs until the block is left.
 
@@ -108,6 +111,7 @@ class Counter:
             inputs: the grader's tensors: no view of one reaches beyond its logical elements.
             path: the learner's file, whose lines host operations are reported at; None finds it from the call.
             ends_by: see `Recording`.
+            garbage: what lanes hold that a load masks out without `other=`.
 
         Raises:
             RuntimeError: a recording is going on already.
@@ -117,7 +121,7 @@ class Counter:
             raise RuntimeError("a recording is going on in this process already")
         host_ops = HostOps(path, inputs)
         recording = Recording(inputs, reverse, ends_by, host_ops)
-        switch.is_reversed = reverse
+        switch.is_reversed, switch.garbage = reverse, garbage
         switch.recording = recording
         try:
             with host_ops.recording(), run_under(recording):
@@ -281,11 +285,9 @@ def _spoiling_masked_lanes(original: Callable[..., Any], switch: _Switch) -> Cal
     def create_masked_load(builder: Any, pointers: Any, mask: Any, other: Any, *rest: Any, **options: Any) -> Any:
         loaded = original(builder, pointers, mask, other, *rest, **options)
         if switch.launch is not None and other is None and not (lanes := _as_lanes(mask.data)).all():
-            switch.launch.note_unset(lanes)
-            # On a card they hold anything, and here what spoils most. All bits of an integer are NaN to a bfloat16,
-            # too, which the interpreter keeps as one.
-            spoilt = np.nan if loaded.data.dtype.kind == "f" else np.array(-1).astype(loaded.data.dtype)
-            loaded.data = np.where(lanes, loaded.data, spoilt)
+            line = switch.launch.note_unset(lanes)
+            garbage = switch.garbage.values(loaded.data.shape, loaded.data.dtype, line)
+            loaded.data = np.where(lanes, loaded.data, garbage)
         return loaded
 
     return create_masked_load

@@ -5,6 +5,7 @@ from __future__ import annotations
 import linecache
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from gpuprep.exercise import Target
 from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
-from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, UNSET, finding_faults, order_matters, remarks, unset_lanes
+from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, finding_faults, order_matters, remarks
+from gpuprep.grading.masked_lanes import Again, with_masked_lanes
 from gpuprep.grading.raising import raised
 from gpuprep.grading.work import budgets_of, counted_work, packet, qualities
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
@@ -69,17 +71,22 @@ def source_line(graded: Path, number: int, path: str) -> SourceLine | None:
     return None
 
 
-def result_of(asked: Asked, answer: Answer, reversed_answer: Answer | None = None) -> CaseResult:
+def result_of(
+    asked: Asked, answer: Answer, reversed_answer: Answer | None = None, again: Again | None = None
+) -> CaseResult:
     """Judge one case.
 
     Args:
         asked: the call.
         answer: what the worker sent back.
         reversed_answer: what it sent for the same call with its programs in reversed order, where that was asked.
+        again: asks it for the same call with other garbage in masked lanes, where that can be done.
     """
     faults = list(_faults(asked, answer))
     if reversed_answer is not None and not any(fault.outcome in _ORDER_FREE for fault in faults):
         faults.extend(_order_faults(asked, answer, reversed_answer, faults))
+    if again is not None and answer["status"] == "returned":
+        faults = with_masked_lanes(asked, answer, faults, again, partial(_faults, asked))
     work, budgets = _work(asked, answer)
     noticed = remarks(asked, answer)
     if faults:
@@ -150,7 +157,7 @@ def _output_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:
                 Outcome.ALIASED_INPUT, f"{name} shares its memory with an input: it must be a tensor of its own"
             )
         if fault is None:
-            fault = _value_fault(asked, name, place, want, answer)
+            fault = _value_fault(asked, name, place, want, got)
         if fault is not None:
             yield fault
 
@@ -190,8 +197,7 @@ def _recompute(asked: Asked, place: int) -> Recompute:
     return recompute
 
 
-def _value_fault(asked: Asked, name: str, place: int, want: Expected, answer: Answer) -> CaseResult | None:
-    got: torch.Tensor = answer["outputs"][place]
+def _value_fault(asked: Asked, name: str, place: int, want: Expected, got: torch.Tensor) -> CaseResult | None:
     judgement = judge(want, got, asked.grader.error_model(asked.case))
     if judgement.is_right:
         return None
@@ -206,28 +212,14 @@ def _value_fault(asked: Asked, name: str, place: int, want: Expected, answer: An
         own_part=asked.grader.own_part(asked.case, place),
         has_kernels=asked.grader.uses_kernels(asked.case),
     )
-    found = Diagnosis("wrong_values", want.means) if want.means else diagnose(evidence)
-    unset = unset_lanes(answer)
-    is_unset = unset is not None and not want.means and _is_of_unset_lanes(evidence, found, answer["stored"][place])
     return asked.failed(
         Outcome.WRONG_VALUES,
         f"{judgement.n_wrong} of {got.numel()} elements of {name} are wrong",
-        diagnosis=UNSET if is_unset else found,
-        where=asked.line(int(unset["line"]), str(unset["path"])) if unset and is_unset else None,
+        diagnosis=Diagnosis("wrong_values", want.means) if want.means else diagnose(evidence),
         samples=judgement.samples,
         n_wrong=judgement.n_wrong,
         n_total=got.numel(),
     )
-
-
-def _is_of_unset_lanes(evidence: Evidence, found: Diagnosis, n_stored: int) -> bool:
-    """True where wrong values fit a load's lanes without a value better than what their pattern says."""
-    if n_stored < evidence.got.numel():
-        # Fresh memory holds NaN, too.
-        return False
-    if bool(evidence.found[evidence.wrong].isnan().any()):
-        return found.id not in ("overflow", "spread_nan")
-    return found.id == "wrong_values"
 
 
 def _input_faults(asked: Asked, answer: Answer) -> Iterator[CaseResult]:

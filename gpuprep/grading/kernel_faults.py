@@ -46,14 +46,6 @@ RACE = Diagnosis(
     "an atomic, or split the work into two launches.",
 )
 
-UNSET = Diagnosis(
-    "uninitialised",
-    "A lane that its mask keeps from loading holds anything on a card, unless the load says what: here it is NaN, and "
-    "−1 in integers. Something made of such lanes is in the result; a weight of 0 keeps nothing out, as 0 · NaN is "
-    "NaN. Give the load `other=`, a value that changes nothing in what follows: 0 for a sum or a product of tiles, "
-    "−inf for a maximum.",
-)
-
 _UNWRITTEN = Diagnosis(
     "uninitialised",
     "The same launch came to something else when its blocks and threads ran in another order, and no two accesses were "
@@ -147,11 +139,6 @@ def remarks(asked: Asked, answer: Answer) -> tuple[Remark, ...]:
         if finding["severity"] in _HARMLESS and finding["kind"] not in _SILENT
     ]
     return tuple(told[:MAX_REMARKS])
-
-
-def unset_lanes(answer: Answer) -> Mapping[str, Any] | None:
-    """The first load whose masked lanes hold anything, for want of `other=`; None where each says what they hold."""
-    return next((finding for finding in answer["findings"] if finding["kind"] == findings.UNSET_LANES), None)
 
 
 def _is_cuda(finding: Mapping[str, Any]) -> bool:

@@ -327,7 +327,7 @@ class _Session:
         asked = Asked(grader, case, worker.device, args, str(self.path), targets)
         witnessing = self.witnessing if worker.device == "cpu" and grader.uses_kernels(case) else None
 
-        def call(args: Sequence[Any], **options: bool) -> Answer:
+        def call(args: Sequence[Any], **options: Any) -> Answer:
             limit_s = max(0.0, deadline - time.monotonic())
             request = {"do": "call", "args": args, "reverse": False, "limit_s": limit_s, **options}
             return self.asking.ask(worker, request, deadline, f"in case {case.name}")
@@ -339,7 +339,8 @@ class _Session:
             if worker.can_count and has_order and witnessing is None:
                 # Programs of a launch have no order on a card: the other order must give the same result.
                 reversed_answer = call(args, reverse=True)
-            result = result_of(asked, answer, reversed_answer)
+            again = partial(call, args) if worker.can_count and witnessing is None else None
+            result = result_of(asked, answer, reversed_answer, again)
             result = budget_fault(asked, answer, result) or result
             if witnessing and result.outcome.is_pass:
                 draw = partial(self._inputs, grader, case, SEED_STEP)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gpuprep.grader import HOST_OPS
@@ -25,8 +26,8 @@ SEED_STEP = 1_000_003
 
 Ask = Callable[[dict[str, Any]], Answer]
 """Sends a request to the counting worker and waits for its answer."""
-Call = Callable[[Sequence[Any]], Answer]
-"""Has the learner's worker call the function with these arguments."""
+Call = Callable[..., Answer]
+"""Has the learner's worker call the function with these arguments; options are those of a request to it."""
 
 _FOLLOWED = HOST_OPS - {"aten._local_scalar_dense", "aten.item"}
 """Host operations that a recipe can hold, or that do nothing which it would have to."""
@@ -95,10 +96,15 @@ def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask,
     for answer in (seen, backwards or seen):
         if answer["status"] in _BEYOND:
             return _BEYOND[answer["status"]](asked, str(answer["message"]))
-    result = result_of(asked, seen, backwards)
+
+    def again(**options: Any) -> Answer:
+        other = ask({**request, "reverse": False, **options})
+        return seen if other["status"] in _BEYOND else other
+
+    result = result_of(asked, seen, backwards, again)
     if result.outcome is Outcome.WRONG_VALUES:
         # Wrong by the file's own doing, if it is wrong there too: a mistake that shows for some values only.
-        own = result_of(asked, call(args))
+        own = result_of(asked, call(args), again=partial(call, args))
         return _elsewhere(asked, told, result) if own.outcome.is_pass else own
     return budget_fault(asked, seen, result) or _unaccounted(asked, seen, result) or result
 

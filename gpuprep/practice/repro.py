@@ -42,6 +42,7 @@ def repro(workspace: Workspace, curriculum: Curriculum, progress: Progress, exer
         WorkspaceError: the files can't be written.
     """
     from gpuprep.grading.loading import load_grader
+    from gpuprep.grading.masked_lanes import OTHERWISE
     from gpuprep.workspace import write_atomically
 
     if exercise.language == "distributed":
@@ -71,6 +72,7 @@ def repro(workspace: Workspace, curriculum: Curriculum, progress: Progress, exer
         driver_file=curriculum.driver_path(exercise),
         inputs_name=script.inputs_path.name,
         is_triton=exercise.language == "triton",
+        is_loud=str(entry["message"]).startswith(OTHERWISE),
     )
     write_atomically(script.inputs_path, _saved(grader, case, attempt.report["seed"], entry["device"]))
     write_atomically(script.path, script_text(facts, workspace.root))

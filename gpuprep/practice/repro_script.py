@@ -27,6 +27,8 @@ class ReproFacts:
     inputs_name: str
     """The inputs' file, beside the script."""
     is_triton: bool
+    is_loud: bool = False
+    """It fails only where masked lanes hold large numbers, not NaN."""
 
 
 _UNSEEN = {
@@ -71,7 +73,8 @@ def script_text(facts: ReproFacts, root: Path) -> str:
         *interpreter,
     ]
     spoils = facts.is_triton and facts.device == "cpu"
-    return "\n".join(lines) + "\n" + _HEAD + (_MASKED_LANES if spoils else "") + _BODY
+    masked_lanes = _MASKED_LANES.format(garbage=_LOUD if facts.is_loud else _NAN) if spoils else ""
+    return "\n".join(lines) + "\n" + _HEAD + masked_lanes + _BODY
 
 
 def _verdict(facts: ReproFacts) -> str:
@@ -96,24 +99,32 @@ torch.use_deterministic_algorithms(True, warn_only=True)
 torch.utils.deterministic.fill_uninitialized_memory = True
 """
 
+_NAN, _LOUD = '(float("nan"),), (-1,)', "(3e4, -3e4), (0x7149, -0x7149)"
+"""What masked lanes hold, floats and integers; as a bfloat16, which the interpreter keeps as bits, 0x7149 is 1e30."""
 _MASKED_LANES = '''
 # So are lanes that a mask keeps from loading and no `other=` fills: on a card they hold anything.
+import warnings
+
 import numpy
 from triton.runtime.interpreter import InterpreterBuilder
 
+FLOATS, INTEGERS = {garbage}
 masked_load = InterpreterBuilder.create_masked_load
 
 
 def load_and_spoil(builder, pointers, mask, other, *rest, **options):
-    """A load as the interpreter does it, but NaN, or -1 in integers, where it leaves 0."""
+    """A load as the interpreter does it, but with garbage where that leaves 0."""
     loaded = masked_load(builder, pointers, mask, other, *rest, **options)
     if other is None:
-        spoilt = numpy.nan if loaded.data.dtype.kind == "f" else numpy.array(-1).astype(loaded.data.dtype)
-        loaded.data = numpy.where(numpy.asarray(mask.data).astype(bool), loaded.data, spoilt)
+        garbage = numpy.array(FLOATS if loaded.data.dtype.kind == "f" else INTEGERS)
+        garbage = numpy.resize(garbage, loaded.data.shape).astype(loaded.data.dtype)
+        loaded.data = numpy.where(numpy.asarray(mask.data).astype(bool), loaded.data, garbage)
     return loaded
 
 
 InterpreterBuilder.create_masked_load = load_and_spoil
+numpy.seterr(all="ignore")
+warnings.filterwarnings("ignore", "All-NaN")
 '''
 
 _BODY = '''

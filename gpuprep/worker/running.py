@@ -22,6 +22,7 @@ import torch
 
 from gpuprep.channel import storage_id
 from gpuprep.counters.findings import KernelFault
+from gpuprep.counters.masked_lanes import USUAL, Garbage
 from gpuprep.counters.recording import Recording
 from gpuprep.counters.torch_ops import HostOps
 from gpuprep.counters.triton_interpreter import Counter
@@ -69,6 +70,7 @@ class Runner:
         if device == "cpu" and is_counting:
             # The interpreter computes in NumPy, whose warnings about overflow would read like the learner's output.
             np.seterr(all="ignore")
+            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
             try:
                 self._counter = Counter()
             except UnsupportedTritonError as error:
@@ -92,6 +94,7 @@ class Runner:
                 reverse=request["reverse"],
                 traced=request.get("traced", False),
                 limit_s=request.get("limit_s"),
+                garbage=Garbage(**request.get("garbage", {})),
             )
         if request["do"] in ("join", "make", "time_together", "take"):
             return self.member.serve(request)
@@ -122,7 +125,13 @@ class Runner:
         return {"status": "loaded", "parameters": _parameters(found)}
 
     def call(
-        self, args: Sequence[Any], *, reverse: bool = False, traced: bool = False, limit_s: float | None = None
+        self,
+        args: Sequence[Any],
+        *,
+        reverse: bool = False,
+        traced: bool = False,
+        limit_s: float | None = None,
+        garbage: Garbage = USUAL,
     ) -> Answer:
         """Call the function with these arguments and report all that was seen.
 
@@ -131,7 +140,7 @@ class Runner:
         """
         args = move(args, self.device)
         ends_by = None if limit_s is None else time.monotonic() + _SHARE_OF_LIMIT * limit_s
-        with _followed(args, traced) as trail, self._recording(reverse, args, ends_by) as recording:
+        with _followed(args, traced) as trail, self._recording(args, reverse, ends_by, garbage) as recording:
             try:
                 returned = self.run(*args)
                 if self.device == "cuda":
@@ -158,7 +167,7 @@ class Runner:
         """Call the function on a card and report what it launched, as a recipe that `worker.card_replay` can follow."""
         from gpuprep.worker.card_launching import following_on_card
 
-        with following_on_card(args) as trail, self._recording(reverse=False, args=args, ends_by=None) as recording:
+        with following_on_card(args) as trail, self._recording(args) as recording:
             returned = self.run(*args)
             torch.cuda.synchronize()
         outputs = returned if isinstance(returned, tuple | list) else (returned,)
@@ -207,10 +216,18 @@ class Runner:
         return self.function(*args)
 
     @contextlib.contextmanager
-    def _recording(self, reverse: bool, args: Sequence[Any], ends_by: float | None) -> Iterator[Recording]:
+    def _recording(
+        self,
+        args: Sequence[Any],
+        reverse: bool = False,
+        ends_by: float | None = None,
+        garbage: Garbage = USUAL,
+    ) -> Iterator[Recording]:
         tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
         if self._counter is not None:
-            with self._counter.recording(reverse=reverse, inputs=tensors, path=self.path, ends_by=ends_by) as recording:
+            with self._counter.recording(
+                reverse=reverse, inputs=tensors, path=self.path, ends_by=ends_by, garbage=garbage
+            ) as recording:
                 yield recording
             return
         host_ops = HostOps(self.path, tensors)

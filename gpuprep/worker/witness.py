@@ -8,8 +8,11 @@ whether a kernel stored it last, or host code filled it with a constant, or it i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,7 @@ import torch
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from gpuprep.counters.findings import Finding, KernelFault
+from gpuprep.counters.masked_lanes import USUAL, Garbage
 from gpuprep.counters.recording import Recording
 from gpuprep.counters.triton_interpreter import Counter
 from gpuprep.errors import UnsupportedTritonError
@@ -39,6 +43,7 @@ class Witness:
         torch.set_deterministic_debug_mode("warn")
         torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
         np.seterr(all="ignore")
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
         try:
             self._counter = Counter()
         except UnsupportedTritonError as error:
@@ -54,15 +59,24 @@ class Witness:
         if cache := request.get("cache"):
             # What CUDA kernels are compiled to must not lie where the learner's process could have put it.
             os.environ["XDG_CACHE_HOME"] = str(cache)
-        return self.replay(request["recipe"], request["args"], reverse=request["reverse"])
+        garbage = Garbage(**request.get("garbage", {}))
+        return self.replay(request["recipe"], request["args"], reverse=request["reverse"], garbage=garbage)
 
-    def replay(self, recipe: Mapping[str, Any], args: Sequence[Any], *, reverse: bool) -> Answer:
+    def replay(
+        self,
+        recipe: Mapping[str, Any],
+        args: Sequence[Any],
+        *,
+        reverse: bool,
+        garbage: Garbage = USUAL,
+    ) -> Answer:
         """Follow a recipe.
 
         Args:
             recipe: functions, modules, steps and outputs, as the learner's worker wrote them down.
             args: the arguments to follow it with.
             reverse: run each launch's programs last one first.
+            garbage: what lanes hold that a load masks out without `other=`.
 
         Returns:
             What `Runner.call` says of a call, as far as a recipe can; or `status` is `broken` (no recipe), `forbidden`
@@ -70,7 +84,8 @@ class Witness:
         """
         assert self._counter is not None  # noqa: S101  the trusted side asks can_count first
         memory = Memory(args)
-        walk = _Walk(self._counter, memory, [arg for arg in args if isinstance(arg, torch.Tensor)], reverse)
+        inputs = [arg for arg in args if isinstance(arg, torch.Tensor)]
+        walk = _Walk(partial(self._counter.recording, inputs=inputs, reverse=reverse, garbage=garbage), memory)
         try:
             walk.follow(compiled(recipe["functions"]), modules_of(recipe.get("modules", ())), recipe["steps"])
             outputs = [memory.tensor(place) for place in recipe["outputs"]]
@@ -102,11 +117,9 @@ class _KernelError(Exception):
 class _Walk:
     """One pass through a recipe's steps."""
 
-    def __init__(self, counter: Counter, memory: Memory, inputs: Sequence[torch.Tensor], reverse: bool) -> None:
-        self._counter = counter
+    def __init__(self, recording: Callable[..., AbstractContextManager[Recording]], memory: Memory) -> None:
+        self._recording = recording
         self._memory = memory
-        self._inputs = inputs
-        self._is_reversed = reverse
         self._work = Work()
         self._findings: dict[tuple[Any, ...], Finding] = {}
         self._host_ops: list[dict[str, Any]] = []
@@ -156,7 +169,7 @@ class _Walk:
             raise ValueError(f"no grid {grid}")
         values = {name: self._argument(value, functions) for name, value in step["args"].items()}
         path = kernel.fn.__code__.co_filename
-        with self._counter.recording(reverse=self._is_reversed, inputs=self._inputs, path=path) as recording:
+        with self._recording(path=path) as recording:
             try:
                 kernel.run(grid=grid, warmup=False, **values)
             except Exception as error:
@@ -170,7 +183,7 @@ class _Walk:
         self._is_order_free = False
         module = numbered(step["run"], modules)
         values = [self._cuda_argument(value) for value in step["args"]]
-        with self._counter.recording(reverse=self._is_reversed, inputs=self._inputs, path=module.path) as recording:
+        with self._recording(path=module.path) as recording:
             try:
                 module.launch(step, values)
             finally:
