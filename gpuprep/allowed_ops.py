@@ -14,15 +14,17 @@ HOST_OPS = frozenset(
 )
 """Torch operations that host code around a kernel may use on tensors of any size, by overload packet."""
 
-ARITHMETIC = frozenset(
+_ELEMENTWISE = (
+    "add sub rsub mul div neg abs sign reciprocal exp exp2 log log2 sqrt rsqrt pow square tanh erf sigmoid round floor "
+    "ceil clamp clamp_min clamp_max maximum minimum where masked_fill eq ne lt le gt ge bitwise_and bitwise_or "
+    "bitwise_xor bitwise_not bitwise_left_shift bitwise_right_shift __and__ __or__ __xor__ __lshift__ __rshift__ "
+    "logical_and logical_or logical_not isfinite isnan isinf nan_to_num remainder floor_divide fmod trunc frac"
+).split()
+
+ARITHMETIC = frozenset(f"aten.{name}{in_place}" for name in _ELEMENTWISE for in_place in ("", "_")) | frozenset(
     f"aten.{name}"
     for name in (
-        # elementwise
-        "add add_ sub sub_ rsub mul mul_ div div_ neg abs sign reciprocal exp exp_ exp2 exp2_ log log2 sqrt rsqrt pow "
-        "square tanh erf sigmoid round floor ceil clamp clamp_ clamp_min clamp_max maximum minimum where masked_fill "
-        "masked_fill_ eq ne lt le gt ge bitwise_and bitwise_or bitwise_xor bitwise_not bitwise_left_shift "
-        "bitwise_right_shift __and__ __or__ __lshift__ __rshift__ logical_and logical_or logical_not isfinite isnan "
-        "isinf remainder floor_divide fmod trunc frac "
+        "__iand__ __ior__ __ixor__ __ilshift__ __irshift__ "
         # reductions and scans
         "sum mean amax amin max min any all cumsum prod "
         # products of matrices
@@ -33,7 +35,7 @@ ARITHMETIC = frozenset(
         "constant_pad_nd unfold sort argsort kthvalue topk quantile "
         # what autograd calls for these and for views, beside what stands here already
         "slice_backward select_backward unfold_backward index_add index_add_ scatter_add cumprod sgn tanh_backward "
-        "sigmoid_backward logical_and_ logical_or_"
+        "sigmoid_backward"
     ).split()
 )
 """Operations on whole tensors that an exercise may allow whose work is not a kernel: `HOST_OPS | ARITHMETIC`. What does

@@ -127,11 +127,14 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
     "lanes past the end not neutral": (
         _all(WRONG, "scaled"),
         (
-            Site("ex_04", ((', other=-float("inf")', ""),)),
             Site(
                 "ex_04", (('other=-float("inf")', "other=$c"),), {"c": (*(quarter / 4 for quarter in range(-24, 17)),)}
             ),
         ),
+    ),
+    "lanes past the end hold anything": (
+        _all(WRONG, "uninitialised"),
+        (Site("ex_04", ((', other=-float("inf")', ""),)),),
     ),
     # Some lane at either end of some tensor always leaves it: what a pointer is off by, the mask doesn't know.
     "pointer shifted": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -32,6 +33,14 @@ CALLS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 }
 
 
+PACKED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "or": lambda word: word.bitwise_or_(word << 4),
+    "operators": lambda word: operator.ior(word, operator.iand(word.clone(), 15)),
+    "shift": lambda word: operator.ilshift(word, 4),
+    "round": lambda word: (word / 7).round_().clamp_min_(-8.0).nan_to_num_(),
+}
+
+
 class Seen(TorchDispatchMode):
     """Keeps the names of what is dispatched."""
 
@@ -56,3 +65,12 @@ def test_backward_of_what_is_allowed_is_allowed(call: Callable[[torch.Tensor], t
     assert forward.names <= ALLOWED
     assert backward.names
     assert backward.names <= ALLOWED
+
+
+@pytest.mark.parametrize("call", PACKED.values(), ids=PACKED)
+def test_what_is_allowed_is_allowed_in_place(call: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """`a |= b` is no more than `a | b`."""
+    with Seen() as seen:
+        call(torch.arange(16, dtype=torch.int32))
+    assert seen.names
+    assert seen.names <= ALLOWED

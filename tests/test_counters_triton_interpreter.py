@@ -18,6 +18,7 @@ from gpuprep.errors import UnsupportedTritonError
 WORKER = """
 import dataclasses, importlib.util, json, pathlib, sys
 import torch
+from gpuprep.counters.masked_lanes import Garbage
 from gpuprep.counters.triton_interpreter import Counter
 
 counter = Counter()
@@ -31,7 +32,10 @@ for number, line in enumerate(sys.stdin):
     spec.loader.exec_module(module)
     arguments = module.make()
     output, raised = None, ""
-    with counter.recording(reverse=request["reverse"], inputs=arguments, path=str(path)) as recording:
+    garbage = Garbage(**request["garbage"])
+    with counter.recording(
+        reverse=request["reverse"], inputs=arguments, path=str(path), garbage=garbage
+    ) as recording:
         try:
             output = module.run(*arguments)
         except BaseException as error:
@@ -82,9 +86,9 @@ def run(tmp_path_factory):
         text=True,
     ) as worker:
 
-        def send(source, *, reverse=False):
+        def send(source, *, reverse=False, garbage=None):
             source = HEADER + textwrap.dedent(source)
-            worker.stdin.write(json.dumps({"source": source, "reverse": reverse}) + "\n")
+            worker.stdin.write(json.dumps({"source": source, "reverse": reverse, "garbage": garbage or {}}) + "\n")
             worker.stdin.flush()
             answer = worker.stdout.readline()
             assert answer, "the worker died"
@@ -134,40 +138,50 @@ def test_masked_lanes_are_not_counted(run):
     assert all(finding["severity"] == "note" for finding in result.findings)
 
 
+MASKED = """
+@triton.jit
+def _kernel(x_ptr, out_ptr):
+    lanes = tl.arange(0, 4)
+    unset = tl.load(x_ptr + lanes, mask=lanes < 2)  # MARK
+    kept = tl.load(x_ptr + lanes, mask=lanes < 2, other=0)
+    whole = tl.load(x_ptr + lanes, mask=lanes < 4)
+    again = tl.load(x_ptr + lanes, mask=lanes < 1)  # MARK
+    tl.store(out_ptr + lanes, unset.to(tl.float64))
+    tl.store(out_ptr + 4 + lanes, kept.to(tl.float64))
+    tl.store(out_ptr + 8 + lanes, whole.to(tl.float64))
+    tl.store(out_ptr + 12 + lanes, again.to(tl.float64))
+
+def make():
+    return (torch.ones(4).to(torch.{dtype}),)
+
+def run(x):
+    out = torch.empty(16, dtype=torch.float64)
+    _kernel[(1,)](x, out)
+    return out
+"""
+
+
 @pytest.mark.parametrize(
-    ("dtype", "garbage"),
+    ("dtype", "nan", "loud"),
     [
-        *((dtype, math.nan) for dtype in ("float64", "float32", "float16", "bfloat16")),
-        *((dtype, -1) for dtype in ("int64", "int32", "int8")),
-        ("uint8", 255),
+        *((dtype, math.nan, value) for dtype, value in (("float64", 1e300), ("float32", 1e30), ("float16", 3e4))),
+        ("bfloat16", math.nan, 1e30),
+        *((dtype, -1, 90) for dtype in ("int64", "int32", "int8")),
+        ("uint8", 255, 90),
     ],
 )
-def test_masked_lanes_hold_garbage_unless_a_load_says_what(run, dtype, garbage):
-    """Without `other` they are NaN, or have every bit set, and the first load is noted, with its line."""
-    result = run(f"""
-        @triton.jit
-        def _kernel(x_ptr, out_ptr, kept_ptr):
-            lanes = tl.arange(0, 4)
-            unset = tl.load(x_ptr + lanes, mask=lanes < 2)  # MARK
-            kept = tl.load(x_ptr + lanes, mask=lanes < 2, other=0)
-            whole = tl.load(x_ptr + lanes, mask=lanes < 4)
-            tl.store(out_ptr + lanes, unset.to(tl.float32))
-            tl.store(out_ptr + 4 + lanes, kept.to(tl.float32))
-            tl.store(out_ptr + 8 + lanes, whole.to(tl.float32))
-
-        def make():
-            return (torch.ones(4).to(torch.{dtype}),)
-
-        def run(x):
-            out = torch.empty(12)
-            _kernel[(1,)](x, out, out)
-            return out
-    """)
-
-    assert result.raised == ""
-    assert result.output == pytest.approx([1, 1, garbage, garbage, 1, 1, 0, 0, 1, 1, 1, 1], nan_ok=True)
-    [note] = result.findings
-    assert (note["kind"], note["severity"], note["line"], note["lanes"]) == ("unset_lanes", "note", result.marked[0], 2)
+def test_masked_lanes_hold_garbage_unless_a_load_says_what(run, dtype, nan, loud):
+    """Without `other` they are NaN, or large; where one line is named, those of the others are 0."""
+    usual = run(MASKED.format(dtype=dtype))
+    assert usual.raised == ""
+    rest = [1, 1, 0, 0, 1, 1, 1, 1]
+    assert usual.output == pytest.approx([1, 1, nan, nan, *rest, 1, nan, nan, nan], nan_ok=True)
+    assert [(note["kind"], note["severity"], note["line"], note["lanes"]) for note in usual.findings] == [
+        ("unset_lanes", "note", line, lanes) for line, lanes in zip(usual.marked, (2, 3), strict=True)
+    ]
+    other = -loud if dtype != "uint8" else 256 - loud
+    one = run(MASKED.format(dtype=dtype), garbage={"kind": "loud", "line": usual.marked[1]})
+    assert one.output == pytest.approx([1, 1, 0, 0, *rest, 1, other, loud, other], rel=1e-2)
 
 
 def test_strided_access_touches_a_sector_a_lane(run):

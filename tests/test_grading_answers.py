@@ -16,6 +16,7 @@ from gpuprep.errors import GraderFaultError
 from gpuprep.grader import Budget, Case, Draw, ErrorModel, Expected, Grader, Tier
 from gpuprep.grading import session
 from gpuprep.grading.answers import Asked, result_of
+from gpuprep.grading.masked_lanes import OTHERWISE
 from gpuprep.grading.work import budget_fault, counted_work
 from gpuprep.model import CaseResult, Diagnosis, Outcome, SourceLine, Work
 
@@ -489,41 +490,65 @@ def test_wrong_in_both_orders_alike() -> None:
 UNSET = [finding("unset_lanes", severity="note")]
 
 
-def _of_unset_lanes(output: torch.Tensor, **more: Any) -> bool:
-    """A wrong output is told from a load's masked lanes, by a worker that saw such a load."""
-    asked = asked_for()
-    result = result_of(asked, answered(asked, [output], findings=UNSET, **more))
-    assert result.outcome is Outcome.WRONG_VALUES
-    assert result.diagnosis is not None
-    return result.diagnosis.id == "uninitialised"
+def with_garbage(
+    loud: torch.Tensor, nan: torch.Tensor = X * NAN, path: str = "/nowhere/x.py", **more: Any
+) -> CaseResult:
+    """What is made of a call that came to `nan`, and to `loud` with large numbers in masked lanes."""
+    asked = asked_for(path=path)
+    answer = answered(asked, [nan], **{"findings": UNSET, **more})
+    return result_of(asked, answer, again=lambda garbage: answered(asked, [loud]))
 
 
 def test_masked_lanes_without_a_value_are_no_fault() -> None:
     """Many kernels load them and never look: nothing is said."""
+    assert with_garbage(2 * X, nan=2 * X) == CaseResult(CORRECT, "cpu", Outcome.PASSED)
+
+
+@pytest.mark.parametrize(
+    ("nan", "loud", "is_told"),
+    [(NAN * X, 1e30 * X, True), (NAN * X, 2 * X, True), (2 * X, 1e30 * X, True), (3 * X, 3 * X, False)],
+    ids=["comes through both ways", "only as NaN", "only as a large number", "wrong for another reason"],
+)
+def test_values_are_wrong_for_masked_lanes_where_these_matter(
+    nan: torch.Tensor, loud: torch.Tensor, is_told: bool
+) -> None:
+    """Other garbage in them makes another result, or it has nothing to do with it."""
+    result = with_garbage(loud, nan)
+    assert result.outcome is Outcome.WRONG_VALUES
+    assert result.diagnosis is not None
+    assert (result.diagnosis.id == "uninitialised") is is_told
+    assert result.message.startswith(OTHERWISE) is torch.equal(nan, 2 * X)
+
+
+def test_masked_lanes_may_lead_out_of_bounds() -> None:
+    """As an index, say: then that is what fails."""
     asked = asked_for()
-    assert result_of(asked, answered(asked, findings=UNSET)) == CaseResult(CORRECT, "cpu", Outcome.PASSED)
+    lost = {**answered(asked), "status": "stopped", "findings": [finding("out_of_bounds")]}
+    result = result_of(asked, answered(asked, findings=UNSET), again=lambda garbage: lost)
+    assert (result.outcome, result.message) == (Outcome.OUT_OF_BOUNDS, f"{OTHERWISE}out_of_bounds at x")
 
 
-def test_nan_that_was_computed_is_of_masked_lanes() -> None:
-    """All was stored, so it isn't fresh memory."""
-    assert _of_unset_lanes(NAN * X)
-    assert not _of_unset_lanes(NAN * X, stored=[N - 1])
-
-
-def test_other_patterns_are_told_before_masked_lanes() -> None:
-    """Three times x is what it looks like; values in no pattern may come of anything."""
-    assert not _of_unset_lanes(3 * X)
-    assert _of_unset_lanes(2 * X + torch.randn(N, generator=torch.Generator().manual_seed(5)))
-
-
-def test_the_line_of_a_load_with_masked_lanes_is_shown(tmp_path: Path) -> None:
-    """It is the one to change."""
+def test_the_load_whose_masked_lanes_matter_is_shown(tmp_path: Path) -> None:
+    """Each is tried while the others hold 0; with one load there is nothing to try."""
     path = tmp_path / "x.py"
-    path.write_text("import triton\nx = tl.load(p, mask=m)\n")
+    path.write_text("import triton\nx = tl.load(p, mask=m)\ny = tl.load(q, mask=m)\n")
     asked = asked_for(path=str(path))
-    seen = [finding("unset_lanes", 2, str(path), severity="note")]
-    result = result_of(asked, answered(asked, [NAN * X], findings=seen))
-    assert result.where == SourceLine(str(path), 2, "x = tl.load(p, mask=m)")
+    seen = [finding("unset_lanes", line, str(path), severity="note") for line in (2, 3)]
+    tried = []
+
+    def again(garbage: dict[str, Any]) -> dict[str, Any]:
+        tried.append(garbage)
+        is_wrong = garbage.get("line", 3) == 3 and garbage["kind"] == "loud"
+        return answered(asked, [X if is_wrong else 2 * X])
+
+    result = result_of(asked, answered(asked, findings=seen), again=again)
+    assert result.where == SourceLine(str(path), 3, "y = tl.load(q, mask=m)")
+    assert tried == [{"kind": "loud"}, *({"kind": kind, "line": line} for line in (2, 3) for kind in ("nan", "loud"))]
+    tried.clear()
+    assert result_of(asked, answered(asked, findings=seen[:1]), again=again).where == SourceLine(
+        str(path), 2, "x = tl.load(p, mask=m)"
+    )
+    assert tried == [{"kind": "loud"}]
 
 
 def test_never_written_is_no_race() -> None:
