@@ -134,7 +134,22 @@ KINDS: Mapping[str, tuple[Mapping[str, frozenset[str]], tuple[Site, ...]]] = {
     ),
     "lanes past the end hold anything": (
         _all(WRONG, "uninitialised"),
-        (Site("ex_04", ((', other=-float("inf")', ""),)),),
+        tuple(
+            Site(exercise, ((f"{load}, other={other}", load),), names_line=True, is_fixed=exercise > "ex_04")
+            for exercise, load, other in (
+                ("ex_02", "mask=offsets < n_elements", "0.0"),
+                ("ex_02", "mask=offsets < n_partials", "0.0"),
+                ("ex_03", "mask=(rows[:, None] < M) & has_k[None, :]", "0.0"),
+                ("ex_03", "mask=has_k[:, None] & (cols[None, :] < N)", "0.0"),
+                ("ex_04", "mask=mask", '-float("inf")'),
+                ("ex_20", "tl.load(residual_ptr + row * residual_row_stride + cols, mask=mask", "0.0"),
+                ("ex_20", "tl.load(dout_ptr + row * dout_row_stride + cols, mask=mask", "0.0"),
+                ("ex_20", "tl.load(partials_ptr + (first + rows)[:, None] * n_cols + cols[None, :], mask=mask", "0.0"),
+                ("ex_21", "tl.load(w_ptr + cols[:, None] * K + ks[None, :], (cols[:, None] < N) & has_k", "0.0"),
+                ("ex_24", "tl.load(v_ptr + places, mask=is_live[:, None]", "0.0"),
+                ("ex_24", "tl.load(lse_ptr + places, mask=is_live", '-float("inf")'),
+            )
+        ),
     ),
     # Some lane at either end of some tensor always leaves it: what a pointer is off by, the mask doesn't know.
     "pointer shifted": (

@@ -490,18 +490,15 @@ def test_wrong_in_both_orders_alike() -> None:
 UNSET = [finding("unset_lanes", severity="note")]
 
 
-def with_garbage(
-    loud: torch.Tensor, nan: torch.Tensor = X * NAN, path: str = "/nowhere/x.py", **more: Any
-) -> CaseResult:
+def with_garbage(nan: torch.Tensor, loud: torch.Tensor) -> CaseResult:
     """What is made of a call that came to `nan`, and to `loud` with large numbers in masked lanes."""
-    asked = asked_for(path=path)
-    answer = answered(asked, [nan], **{"findings": UNSET, **more})
-    return result_of(asked, answer, again=lambda garbage: answered(asked, [loud]))
+    asked = asked_for()
+    return result_of(asked, answered(asked, [nan], findings=UNSET), again=lambda garbage: answered(asked, [loud]))
 
 
 def test_masked_lanes_without_a_value_are_no_fault() -> None:
     """Many kernels load them and never look: nothing is said."""
-    assert with_garbage(2 * X, nan=2 * X) == CaseResult(CORRECT, "cpu", Outcome.PASSED)
+    assert with_garbage(2 * X, 2 * X) == CaseResult(CORRECT, "cpu", Outcome.PASSED)
 
 
 @pytest.mark.parametrize(
@@ -513,7 +510,7 @@ def test_values_are_wrong_for_masked_lanes_where_these_matter(
     nan: torch.Tensor, loud: torch.Tensor, is_told: bool
 ) -> None:
     """Other garbage in them makes another result, or it has nothing to do with it."""
-    result = with_garbage(loud, nan)
+    result = with_garbage(nan, loud)
     assert result.outcome is Outcome.WRONG_VALUES
     assert result.diagnosis is not None
     assert (result.diagnosis.id == "uninitialised") is is_told
