@@ -11,6 +11,7 @@ import textwrap
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from gpuprep.counters.triton_support import check_supported
 from gpuprep.errors import UnsupportedTritonError
@@ -940,3 +941,51 @@ def test_the_version_check_imports_nothing_heavy():
     """)
 
     assert done.stdout.strip() == "[]", done.stderr
+
+
+COMBINED = """
+@triton.jit
+def _last(a, b):
+    return tl.where(b != 0, b, a)
+
+@triton.jit
+def _welford(mean_a, square_a, n_a, mean_b, square_b, n_b):
+    n = n_a + n_b
+    delta = mean_b - mean_a
+    return mean_a + delta * n_b / n, square_a + square_b + delta * delta * n_a * n_b / n, n
+
+@triton.jit
+def _kernel(x_ptr, out_ptr):
+    rows, cols = tl.arange(0, 4)[:, None], tl.arange(0, 16)[None, :]
+    x = tl.load(x_ptr + rows * 16 + cols)
+    mean, square, n = tl.reduce((x, tl.zeros_like(x), tl.full(x.shape, 1.0, tl.float32)), 1, _welford)
+    tl.store(out_ptr + tl.arange(0, 4), mean)
+    tl.store(out_ptr + 4 + tl.arange(0, 4), square / n)
+    tl.store(out_ptr + 8 + rows, tl.reduce(x, 1, _last, keep_dims=True))
+    tl.store(out_ptr + 12 + tl.arange(0, 16), tl.reduce(x, 0, _last))
+    tl.store(out_ptr + 28, tl.reduce(x, None, _last))
+    tl.store(out_ptr + 29, tl.reduce(tl.load(x_ptr + tl.arange(0, 16)), 0, _last))
+
+def make():
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(3))
+    x[:, 11:] = x[3, 2:] = 0
+    return (x,)
+
+def run(x):
+    out = torch.empty(30)
+    _kernel[(1,)](x, out)
+    return out
+"""
+
+
+def test_a_reduction_by_a_function_of_ones_own(run):
+    """Every axis, one value or three, in the order of the elements."""
+    x = torch.randn(4, 16, generator=torch.Generator().manual_seed(3))
+    x[:, 11:] = x[3, 2:] = 0
+    result = run(COMBINED)
+
+    assert result.raised == ""
+    ends = [x[row, 10 if row < 3 else 1] for row in range(4)]
+    columns = [*x[3, :2], *x[2, 2:]]
+    wanted = [*x.mean(1), *x.var(1, correction=0), *ends, *columns, x[3, 1], x[0, 10]]
+    assert result.output == pytest.approx([float(value) for value in wanted], rel=1e-5, abs=1e-6)

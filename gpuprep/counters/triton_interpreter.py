@@ -24,6 +24,7 @@ from gpuprep.counters.masked_lanes import USUAL, Garbage
 from gpuprep.counters.recording import Recording, run_under
 from gpuprep.counters.torch_ops import HostOp, HostOps
 from gpuprep.counters.triton_patching import Patches
+from gpuprep.counters.triton_reducing import by_halves
 from gpuprep.counters.triton_support import check_supported, unsupported
 
 __all__ = [
@@ -202,6 +203,8 @@ def _install(switch: _Switch, interpreter: Any, autotuner: Any) -> None:
         _wrap(interpreter, "_patch_lang", lambda original: Patches(original, interpreter, lambda: switch.launch))
     for name in filter(lambda name: hasattr(builder, name), _ATOMIC_BY_PLAIN_ACCESS):
         _wrap(builder, name, lambda original: _marking_atomic(original, switch))
+    if hasattr(interpreter, "ReduceOps") and hasattr(interpreter.ReduceOps, "generic_reduce"):
+        _wrap(interpreter.ReduceOps, "generic_reduce", by_halves)
     _wrap(autotuner.Autotuner, "_bench", lambda original: _taking_first(original, switch))
 
 
