@@ -54,8 +54,7 @@ def _data(value: Any) -> Any:
 
 def _packed(reduction: Any, data: Any, dtype: Any, n_axes: int) -> Any:
     if reduction.keep_dims:
-        axes = range(n_axes) if reduction.axis is None else reduction.axis
-        data = np.expand_dims(data, tuple(axes) if isinstance(axes, range) else axes)
-    elif reduction.axis is None or not data.shape:
+        data = np.expand_dims(data, tuple(range(n_axes)) if reduction.axis is None else reduction.axis)
+    elif not data.shape:
         data = data.item()
     return reduction.to_tensor(data, dtype)
