@@ -7,7 +7,7 @@ HOST_OPS = frozenset(
         "empty empty_like empty_strided new_empty new_empty_strided zeros zeros_like new_zeros full full_like new_full "
         # views
         "view _unsafe_view reshape as_strided expand t transpose permute slice select unsqueeze squeeze detach alias "
-        "unbind split narrow unflatten movedim swapaxes broadcast_to view_as lift_fresh "
+        "unbind split split_with_sizes diagonal narrow unflatten movedim swapaxes broadcast_to view_as lift_fresh "
         # .contiguous() of a non-contiguous tensor, and reading a scalar on the host
         "clone contiguous _local_scalar_dense item is_same_size sym_size sym_stride sym_numel"
     ).split()

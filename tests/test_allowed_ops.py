@@ -37,6 +37,7 @@ PACKED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "or": lambda word: word.bitwise_or_(word << 4),
     "operators": lambda word: operator.ior(word, operator.iand(word.clone(), 15)),
     "shift": lambda word: operator.ilshift(word, 4),
+    "parts": lambda word: word.split([3, 13])[1],
     "round": lambda word: (word / 7).round_().clamp_min_(-8.0).nan_to_num_(),
 }
 

@@ -42,6 +42,9 @@ def test_an_error_in_a_header_is_blamed_on_the_line_that_led_there() -> None:
         ("  x[0] = tex1Dfetch<float>(t, 0);", "texture"),
         ("  cudaTextureObject_t t;", "texture"),
         ("  cooperative_groups::this_grid().sync();", "grid-wide"),
+        ("  auto grid = cooperative_groups::this_grid(); grid.sync();", "grid-wide"),
+        ("  cooperative_groups::grid_group all{cooperative_groups::this_grid()}; all.sync();", "grid-wide"),
+        ("  auto all = cooperative_groups::this_grid(); cooperative_groups::sync(all);", "grid-wide"),
         ("  cub::BlockReduce<float, 32> reduce;", "CUB"),
         ("  cudaMalloc(&x, 4);", "CUDA host API"),
         ("#include <cub/cub.cuh>", "cub/cub.cuh"),
@@ -55,6 +58,16 @@ def test_what_only_a_gpu_has_is_refused_by_name_and_line(body: str, what: str) -
     assert caught.value.line == 3
     assert what in caught.value.message
     assert "runs on a GPU only" in caught.value.message
+
+
+def test_a_grid_that_nobody_waits_for_is_fine() -> None:
+    """Its ranks and sizes need no cooperative launch; a block may wait beside it."""
+    body = """  auto grid = cooperative_groups::this_grid();
+  auto block = cooperative_groups::this_thread_block();
+  for (auto i = grid.thread_rank(); i < 4; i += grid.size()) x[i] = cooperative_groups::this_grid().num_blocks();
+  block.sync();
+  cooperative_groups::sync(block);"""
+    assert list(build(kernel(body, "#include <cooperative_groups.h>")).functions) == ["k"]
 
 
 def test_words_in_comments_and_strings_are_no_features() -> None:

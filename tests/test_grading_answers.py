@@ -223,6 +223,16 @@ def test_order_matters_in_cuda_without_a_race(tmp_path: Path) -> None:
     assert (result.outcome, result.diagnosis.id) == (Outcome.RACE, "uninitialised")  # type: ignore[union-attr]
 
 
+def test_unwritten_shared_memory_is_no_race() -> None:
+    """It holds something else in another order, and is told as what it is, whichever call showed it."""
+    asked = asked_for()
+    unwritten = finding("uninitialised", thread=(0, 0, 0))
+    right, wrong = answered(asked), answered(asked, [3 * X], findings=[unwritten])
+    for answers in ((right, wrong), (wrong, answered(asked, [4 * X], findings=[unwritten]))):
+        result = result_of(asked, *answers)
+        assert (result.outcome, result.message) == (Outcome.WRONG_VALUES, "uninitialised at x")
+
+
 def test_several_outputs() -> None:
     """Each output is judged; the message says which one is wrong."""
     grader = Doubling(is_pair=True)

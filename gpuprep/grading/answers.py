@@ -318,7 +318,10 @@ def _order_faults(
         fault for fault in again if fault.outcome is Outcome.RACE or fault.outcome not in (*known, Outcome.WRONG_VALUES)
     )
     differs = next((fault for fault in again if fault.outcome is Outcome.WRONG_VALUES), None)
-    if differs is not None and Outcome.WRONG_VALUES not in known:
+    if any(map(_is_of_unwritten, (*faults, *again))):
+        # Shared memory that no thread wrote was read: what came of that in another order means nothing.
+        yield from filter(_is_of_unwritten, again if Outcome.WRONG_VALUES not in known else ())
+    elif differs is not None and Outcome.WRONG_VALUES not in known:
         yield replace(
             differs,
             outcome=Outcome.RACE,
@@ -332,6 +335,10 @@ def _order_faults(
             message="the result depends on the order in which programs run",
             diagnosis=order_matters(asked),
         )
+
+
+def _is_of_unwritten(fault: CaseResult) -> bool:
+    return fault.diagnosis is not None and fault.diagnosis.id == "uninitialised"
 
 
 def _differ(answer: Answer, other: Answer) -> bool:

@@ -131,8 +131,8 @@ def spread(evidence: Evidence) -> Diagnosis | None:
     return Diagnosis(
         "spread_nan",
         "An argument holds NaN in places that the result does not depend on, and it came through: 0 · NaN is NaN. A "
-        "weight of 0 hides a value only if that is a number; what is not to be seen must be left out of the product. Or "
-        "is something read that no kernel has written yet? Fresh memory holds NaN here, too.",
+        "weight of 0 hides a value only if that is a number; what is not to be seen must be left out of the product. "
+        "Or is something read that no kernel has written yet? Fresh memory holds NaN here, too.",
     )
 
 

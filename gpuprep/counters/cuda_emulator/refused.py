@@ -21,7 +21,7 @@ _DYNAMIC = "launch of a kernel with <<<>>>"
 
 _NAMES = {
     **dict.fromkeys(("asm", "__asm", "__asm__"), _PTX),
-    **dict.fromkeys(("this_grid", "grid_group", "multi_grid_group", "this_multi_grid"), _GRID_SYNC),
+    **dict.fromkeys(("multi_grid_group", "this_multi_grid"), _GRID_SYNC),
     **dict.fromkeys(("this_cluster", "cluster_group", "__cluster_dims__", "__cluster_size__"), _CLUSTERS),
     **dict.fromkeys(("CUtensorMap", "CUtensorMap_st", "cp_async_bulk", "cp_async_bulk_tensor"), _TMA),
     "wgmma": _WGMMA,
@@ -58,13 +58,13 @@ POISON = (
 
 def refusal(tokens: Sequence[Token]) -> tuple[int, str] | None:
     """The first line that the emulator refuses, and why; None where there is none."""
-    declared = _declared(tokens)
+    declared, grids = _declared(tokens), _grids(tokens)
     for at, token in enumerate(tokens):
         reason = ""
         if token.kind == "directive":
             reason = _directive(token.text)
         elif token.kind == "name":
-            reason = _name(tokens, at, declared)
+            reason = _GPU_ONLY.format(what=_GRID_SYNC) if _syncs(tokens, at, grids) else _name(tokens, at, declared)
         elif token.text == "<<<":
             reason = _GPU_ONLY.format(what=_DYNAMIC)
         elif token.text == "[" and _text(tokens, at + 1) == "[":
@@ -82,6 +82,29 @@ def _declared(tokens: Sequence[Token]) -> frozenset[str]:
         for before, token in pairwise(tokens)
         if token.kind == "name" and (before.text in types or before.text in ("*", "&", "namespace"))
     )
+
+
+def _grids(tokens: Sequence[Token]) -> frozenset[str]:
+    """Names of variables that hold a whole grid; its ranks and sizes are there in any launch."""
+    found = set()
+    for at, token in enumerate(tokens):
+        if token.text == "grid_group":
+            found.add(next((each.text for each in tokens[at + 1 : at + 3] if each.kind == "name"), ""))
+        elif token.text == "this_grid":
+            before = at - (2 if _text(tokens, at - 1) == "::" else 0)
+            found.add(_text(tokens, before - 2) if _text(tokens, before - 1) in ("=", "(", "{") else "")
+    return frozenset(found - {""})
+
+
+def _syncs(tokens: Sequence[Token], at: int, grids: Iterable[str]) -> bool:
+    """True where all blocks wait for one another: `grid.sync()`, `this_grid().sync()`, `cg::sync(grid)`."""
+    if tokens[at].text not in ("sync", "barrier_arrive", "barrier_wait"):
+        return False
+    if _text(tokens, at - 1) == ".":
+        is_call = [token.text for token in tokens[max(0, at - 4) : at - 1]] == ["this_grid", "(", ")"]
+        return is_call or _text(tokens, at - 2) in grids
+    inside = [token.text for token in tokens[at + 2 : closing(tokens, at + 1)]] if _text(tokens, at + 1) == "(" else []
+    return any(text == "this_grid" or text in grids for text in inside)
 
 
 def _text(tokens: Sequence[Token], at: int) -> str:
