@@ -68,7 +68,7 @@ class _Switch:
         self.recording: Recording | None = None
         self.launch: Launch | None = None
         self.is_reversed = False
-        self.garbage = Garbage()
+        self.garbage = USUAL
         # The interpreter keeps the current program in a global: launches from several threads must take turns.
         self.lock = threading.RLock()
 

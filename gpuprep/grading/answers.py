@@ -320,7 +320,7 @@ def _order_faults(
     differs = next((fault for fault in again if fault.outcome is Outcome.WRONG_VALUES), None)
     if any(map(_is_of_unwritten, (*faults, *again))):
         # Shared memory that no thread wrote was read: what came of that in another order means nothing.
-        yield from filter(_is_of_unwritten, again if Outcome.WRONG_VALUES not in known else ())
+        yield from filter(_is_of_unwritten, again)
     elif differs is not None and Outcome.WRONG_VALUES not in known:
         yield replace(
             differs,
