@@ -1,12 +1,12 @@
 """Typer without pydantic where a command doesn't need it.
 
 Typer converts every value through pydantic, whose import takes longer than all the rest of a quick command. A value
-that has its type already, as text and defaults do, needs no conversion.
+that has its type already, as text, flags, defaults and one of several words do, needs no conversion.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from typer.core import TyperCommand, TyperGroup
 
@@ -21,7 +21,9 @@ class _AsTyped:
         is_many = param.multiple or param.nargs == -1
         if value is None:
             return () if is_many else None
-        if self._annotation is str and isinstance(value, str) and not is_many:
+        if self._annotation in (str, bool) and isinstance(value, self._annotation) and not is_many:
+            return value
+        if get_origin(self._annotation) is Literal and value in get_args(self._annotation):
             return value
         if self._annotation == list[str] and isinstance(value, list | tuple):
             return list(value)

@@ -657,7 +657,10 @@ def test_front_is_light(tmp_path: Path) -> None:
     assert done.stderr.split() == []
 
 
-@pytest.mark.parametrize("arguments", [["next"], ["list"], ["progress"], ["hint", "1"], ["reset", "1"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["next"], ["list"], ["progress"], ["hint", "1"], ["reset", "1"], ["list", "--json"], ["pool", "status"]],
+)
 def test_quick_commands_stay_quick(gym: Path, arguments: list[str]) -> None:
     """A quick command in a pipe runs without torch, NumPy, pydantic and rich."""
     program = f"""

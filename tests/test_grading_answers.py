@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -216,10 +216,10 @@ def test_gpu_that_is_asked_for_by_name(tmp_path: Path) -> None:
 def test_order_matters_in_cuda_without_a_race(tmp_path: Path) -> None:
     """There every access is followed, so it is something else: what nobody wrote is read."""
     asked = asked_for(path=str(tmp_path / "x.py"))
-    answers = answered(asked), answered(asked, [3 * X])
-    assert result_of(asked, *answers).diagnosis.id == "race"  # type: ignore[union-attr]
+    other = answered(asked, [3 * X])
+    assert result_of(asked, answered(asked), lambda **_: other).diagnosis.id == "race"  # type: ignore[union-attr]
     (tmp_path / "x.cu").touch()
-    result = result_of(asked, *answers)
+    result = result_of(asked, answered(asked), lambda **_: other)
     assert (result.outcome, result.diagnosis.id) == (Outcome.RACE, "uninitialised")  # type: ignore[union-attr]
 
 
@@ -228,8 +228,8 @@ def test_unwritten_shared_memory_is_no_race() -> None:
     asked = asked_for()
     unwritten = finding("uninitialised", thread=(0, 0, 0))
     right, wrong = answered(asked), answered(asked, [3 * X], findings=[unwritten])
-    for answers in ((right, wrong), (wrong, answered(asked, [4 * X], findings=[unwritten]))):
-        result = result_of(asked, *answers)
+    for answer, other in ((right, wrong), (wrong, answered(asked, [4 * X], findings=[unwritten]))):
+        result = result_of(asked, answer, lambda other=other, **_: other)
         assert (result.outcome, result.message) == (Outcome.WRONG_VALUES, "uninitialised at x")
 
 
@@ -473,7 +473,7 @@ def test_arithmetic_on_one_element_is_free() -> None:
 def both_orders(outputs: Sequence[torch.Tensor], other: dict[str, Any] | Sequence[torch.Tensor]) -> CaseResult:
     asked = asked_for()
     reversed_answer = other if isinstance(other, dict) else answered(asked, other)
-    return result_of(asked, answered(asked, outputs), reversed_answer)
+    return result_of(asked, answered(asked, outputs), lambda **_: reversed_answer)
 
 
 def test_other_order_agrees() -> None:
@@ -503,7 +503,11 @@ UNSET = [finding("unset_lanes", severity="note")]
 def with_garbage(nan: torch.Tensor, loud: torch.Tensor) -> CaseResult:
     """What is made of a call that came to `nan`, and to `loud` with large numbers in masked lanes."""
     asked = asked_for()
-    return result_of(asked, answered(asked, [nan], findings=UNSET), again=lambda garbage: answered(asked, [loud]))
+
+    def again(*, reverse: bool = False, garbage: object = None) -> dict[str, Any]:
+        return answered(asked, [nan if garbage is None else loud])
+
+    return result_of(asked, answered(asked, [nan], findings=UNSET), again)
 
 
 def test_masked_lanes_without_a_value_are_no_fault() -> None:
@@ -531,7 +535,9 @@ def test_masked_lanes_may_lead_out_of_bounds() -> None:
     """As an index, say: then that is what fails."""
     asked = asked_for()
     lost = {**answered(asked), "status": "stopped", "findings": [finding("out_of_bounds")]}
-    result = result_of(asked, answered(asked, findings=UNSET), again=lambda garbage: lost)
+    result = result_of(
+        asked, answered(asked, findings=UNSET), lambda **how: lost if "garbage" in how else answered(asked)
+    )
     assert (result.outcome, result.message) == (Outcome.OUT_OF_BOUNDS, f"{OTHERWISE}out_of_bounds at x")
 
 
@@ -543,19 +549,48 @@ def test_the_load_whose_masked_lanes_matter_is_shown(tmp_path: Path) -> None:
     seen = [finding("unset_lanes", line, str(path), severity="note") for line in (2, 3)]
     tried = []
 
-    def again(garbage: dict[str, Any]) -> dict[str, Any]:
-        tried.append(garbage)
+    def again(*, reverse: bool = False, garbage: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        if garbage is None:
+            return answered(asked)
+        if not reverse:
+            tried.append(garbage)
         is_wrong = garbage.get("line", 3) == 3 and garbage["kind"] == "loud"
         return answered(asked, [X if is_wrong else 2 * X])
 
-    result = result_of(asked, answered(asked, findings=seen), again=again)
+    result = result_of(asked, answered(asked, findings=seen), again)
     assert result.where == SourceLine(str(path), 3, "y = tl.load(q, mask=m)")
     assert tried == [{"kind": "loud"}, *({"kind": kind, "line": line} for line in (2, 3) for kind in ("nan", "loud"))]
     tried.clear()
-    assert result_of(asked, answered(asked, findings=seen[:1]), again=again).where == SourceLine(
+    assert result_of(asked, answered(asked, findings=seen[:1]), again).where == SourceLine(
         str(path), 2, "x = tl.load(p, mask=m)"
     )
     assert tried == [{"kind": "loud"}]
+
+
+@pytest.mark.parametrize(
+    ("wrong_when", "outcome", "is_uninitialised", "n_calls"),
+    [
+        ("never", Outcome.PASSED, False, 1),
+        ("reversed", Outcome.RACE, False, 3),
+        ("loud", Outcome.WRONG_VALUES, True, 3),
+    ],
+)
+def test_one_more_call_will_do_for_what_is_right(
+    wrong_when: str, outcome: Outcome, is_uninitialised: bool, n_calls: int
+) -> None:
+    """The other order and other garbage together; each by itself only tells which of them makes a result wrong."""
+    asked = asked_for()
+    calls = []
+
+    def again(*, reverse: bool = False, garbage: object = None) -> dict[str, Any]:
+        calls.append((reverse, garbage is not None))
+        is_wrong = {"never": False, "reversed": reverse, "loud": garbage is not None}[wrong_when]
+        return answered(asked, [X if is_wrong else 2 * X])
+
+    result = result_of(asked, answered(asked, findings=UNSET), again)
+    assert result.outcome is outcome
+    assert (result.diagnosis is not None and result.diagnosis.id == "uninitialised") is is_uninitialised
+    assert calls == [(True, True), (True, False), (False, True)][:n_calls]
 
 
 def test_never_written_is_no_race() -> None:

@@ -358,7 +358,7 @@ def judged(told: dict[str, Any] | None = None, own_factor: float = 2.0, **seen: 
     def ask(request: dict[str, Any]) -> dict[str, Any]:
         return {**answered(request["args"], request["args"][1]), **seen}
 
-    def call(args: Any) -> dict[str, Any]:
+    def call(args: Any, **_: Any) -> dict[str, Any]:
         return answered(args, own_factor)
 
     return witnessed_result(Asked(grader, case, "cpu", (SEEN, 2), ""), told or TOLD, (DRAWN, 3), ask, call)

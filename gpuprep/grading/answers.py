@@ -15,7 +15,7 @@ from gpuprep.grader import Expected, Grader
 from gpuprep.grading.diagnosis import Evidence, Recompute, diagnose
 from gpuprep.grading.judge import judge
 from gpuprep.grading.kernel_faults import OUT_OF_BOUNDS, finding_faults, order_matters, remarks
-from gpuprep.grading.masked_lanes import Again, with_masked_lanes
+from gpuprep.grading.masked_lanes import LOUDLY, Again, has_unset_lanes, with_masked_lanes
 from gpuprep.grading.raising import raised
 from gpuprep.grading.work import budgets_of, counted_work, packet, qualities
 from gpuprep.model import Budget, Case, CaseResult, Diagnosis, Outcome, SourceLine, Tier, Work
@@ -71,22 +71,18 @@ def source_line(graded: Path, number: int, path: str) -> SourceLine | None:
     return None
 
 
-def result_of(
-    asked: Asked, answer: Answer, reversed_answer: Answer | None = None, again: Again | None = None
-) -> CaseResult:
+def result_of(asked: Asked, answer: Answer, again: Again | None = None) -> CaseResult:
     """Judge one case.
 
     Args:
         asked: the call.
         answer: what the worker sent back.
-        reversed_answer: what it sent for the same call with its programs in reversed order, where that was asked.
-        again: asks it for the same call with other garbage in masked lanes, where that can be done.
+        again: asks it for the same call with its programs in reversed order (`reverse=True`) or with other garbage in
+            masked lanes (`garbage=`), where that can be done.
     """
     faults = list(_faults(asked, answer))
-    if reversed_answer is not None and not any(fault.outcome in _ORDER_FREE for fault in faults):
-        faults.extend(_order_faults(asked, answer, reversed_answer, faults))
     if again is not None and answer["status"] == "returned":
-        faults = with_masked_lanes(asked, answer, faults, again, partial(_faults, asked))
+        faults = _once_more(asked, answer, faults, again)
     work, budgets = _work(asked, answer)
     noticed = remarks(asked, answer)
     if faults:
@@ -306,6 +302,20 @@ def _spoken(op_name: str) -> str:
         kind = "functional collective" if library.startswith("_") else "torch.distributed's"
         return f"{kind} {name.strip('_')}"
     return f"torch's {name}" if library == "aten" else op_name
+
+
+def _once_more(asked: Asked, answer: Answer, faults: list[CaseResult], again: Again) -> list[CaseResult]:
+    """The faults, and those that show in what a card leaves open: which program runs first, what masked lanes hold."""
+    judge_answer = partial(_faults, asked)
+    has_order = answer["work"]["programs"] > 1 and not answer.get("is_order_free")
+    if has_order and has_unset_lanes(answer) and not faults:
+        # Both at once, and each by itself only where that is not right.
+        other = again(reverse=True, garbage=LOUDLY)
+        if other["status"] == "returned" and not any(judge_answer(other)):
+            return []
+    if has_order and not any(fault.outcome in _ORDER_FREE for fault in faults):
+        faults = [*faults, *_order_faults(asked, answer, again(reverse=True), faults)]
+    return with_masked_lanes(asked, answer, faults, again, judge_answer)
 
 
 def _order_faults(

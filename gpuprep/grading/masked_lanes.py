@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from gpuprep.grading.answers import Answer, Asked
 
 Again = Callable[..., "Answer"]
-"""Makes a call once more; `garbage=` holds the arguments of `counters.masked_lanes.Garbage`."""
+"""Makes a call once more, with its programs in reversed order (`reverse=True`) or other garbage in masked lanes:
+`garbage=` holds the arguments of `counters.masked_lanes.Garbage`."""
 Judge = Callable[["Answer"], Iterable[CaseResult]]
 """The faults of an answer."""
 
@@ -27,8 +28,15 @@ _UNSET = Diagnosis(
     "maximum may find a large number. Give the load `other=`, a value that changes nothing in what follows: 0 for a "
     "sum or a product of tiles, −inf for a maximum.",
 )
+LOUDLY: Mapping[str, Any] = {"kind": LOUD}
+"""The garbage of a second call."""
 _MAX_LINES = 8
 """Loads that are tried one by one."""
+
+
+def has_unset_lanes(answer: Answer) -> bool:
+    """True where some lanes held garbage in a call."""
+    return bool(_places(answer))
 
 
 def with_masked_lanes(
@@ -43,8 +51,8 @@ def with_masked_lanes(
         again: makes the same call once more.
         judge: finds the faults of another answer.
     """
-    places = [finding for finding in answer["findings"] if finding["kind"] == UNSET_LANES]
-    if not places or not _differ(answer, other := again(garbage={"kind": LOUD})):
+    places = _places(answer)
+    if not places or not _differ(answer, other := again(garbage=LOUDLY)):
         return list(faults)
     kept = [fault for fault in faults if fault.outcome is not Outcome.WRONG_VALUES]
     wrong = [fault for fault in faults if fault.outcome is Outcome.WRONG_VALUES] or [
@@ -58,6 +66,10 @@ def with_masked_lanes(
         *kept,
         replace(explained, diagnosis=_UNSET, where=asked.line(int(place["line"]), str(place["path"]))),
     ]
+
+
+def _places(answer: Answer) -> list[Mapping[str, Any]]:
+    return [finding for finding in answer["findings"] if finding["kind"] == UNSET_LANES]
 
 
 def _culprit(places: Sequence[Mapping[str, Any]], again: Again, judge: Judge) -> Mapping[str, Any]:

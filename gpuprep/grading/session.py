@@ -334,13 +334,8 @@ class _Session:
 
         answer = call(args, traced=witnessing is not None)
         with self.asking.making_sense_of(case.name):
-            reversed_answer = None
-            has_order = answer["status"] == "returned" and answer["work"]["programs"] > 1
-            if worker.can_count and has_order and witnessing is None:
-                # Programs of a launch have no order on a card: the other order must give the same result.
-                reversed_answer = call(args, reverse=True)
             again = partial(call, args) if worker.can_count and witnessing is None else None
-            result = result_of(asked, answer, reversed_answer, again)
+            result = result_of(asked, answer, again)
             result = budget_fault(asked, answer, result) or result
             if witnessing and result.outcome.is_pass:
                 draw = partial(self._inputs, grader, case, SEED_STEP)

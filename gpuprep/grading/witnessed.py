@@ -91,20 +91,23 @@ def witnessed_result(asked: Asked, told: Answer, drawn: Sequence[Any], ask: Ask,
     asked = replace(asked, args=args)
     request = {"do": "replay", "recipe": told["recipe"], "args": args}
     seen = ask({**request, "reverse": False})
-    has_order = seen["status"] == "returned" and seen["work"]["programs"] > 1 and not seen.get("is_order_free")
-    backwards = ask({**request, "reverse": True}) if has_order else None
-    for answer in (seen, backwards or seen):
-        if answer["status"] in _BEYOND:
-            return _BEYOND[answer["status"]](asked, str(answer["message"]))
+    if seen["status"] in _BEYOND:
+        return _beyond(asked, seen)
 
     def again(**options: Any) -> Answer:
         other = ask({**request, "reverse": False, **options})
-        return seen if other["status"] in _BEYOND else other
+        if other["status"] in _BEYOND and "garbage" not in options:
+            raise _BeyondRecipesError(other)
+        # What garbage alone leads beyond is not held against a file.
+        return seen if other["status"] in _BEYOND and "reverse" not in options else other
 
-    result = result_of(asked, seen, backwards, again)
+    try:
+        result = result_of(asked, seen, again)
+    except _BeyondRecipesError as beyond:
+        return _beyond(asked, beyond.answer)
     if result.outcome is Outcome.WRONG_VALUES:
         # Wrong by the file's own doing, if it is wrong there too: a mistake that shows for some values only.
-        own = result_of(asked, call(args), again=partial(call, args))
+        own = result_of(asked, call(args), partial(call, args))
         return _elsewhere(asked, told, result) if own.outcome.is_pass else own
     return budget_fault(asked, seen, result) or _unaccounted(asked, seen, result) or result
 
@@ -134,6 +137,18 @@ _BEYOND: Mapping[str, Callable[[Asked, str], CaseResult]] = {
     "broken": _broken,
 }
 """What is made of a recipe that leads to no outputs."""
+
+
+def _beyond(asked: Asked, answer: Answer) -> CaseResult:
+    return _BEYOND[answer["status"]](asked, str(answer["message"]))
+
+
+class _BeyondRecipesError(Exception):
+    """The other order of programs leads to no outputs."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer["message"])
+        self.answer = answer
 
 
 def _elsewhere(asked: Asked, told: Answer, result: CaseResult) -> CaseResult:
