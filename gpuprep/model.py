@@ -6,7 +6,7 @@ Units are suffixes (`_ms`, `_bytes`, `_gb_per_s`); GB is 10⁹ bytes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -330,8 +330,12 @@ class Report:
     def first_failure(self) -> CaseResult | None:
         """The case to show of a failed report, or None: of those with the report's outcome, the one that tells most."""
         decisive = [result for result in self.cases if result.outcome is self.outcome and result.outcome.is_failure]
-        seen = Counter(_pattern(result) for result in decisive)
-        return max(decisive, key=lambda result: _telling(result, seen), default=None)
+        alike = Counter((result.case.op, _pattern(result)) for result in decisive)
+        failed = Counter(result.case.op for result in decisive)
+        by_chance = {
+            (op, pattern) for (op, pattern), n in alike.items() if n < _LEAST_SHARES.get(pattern, 0) * failed[op]
+        }
+        return max(decisive, key=lambda result: _telling(result, alike, by_chance), default=None)
 
     @property
     def is_gold(self) -> bool:
@@ -353,6 +357,9 @@ class Report:
 
 _WHOLESALE = ("constant", "never_written")
 """Patterns that a small case shows where a larger one shows what is behind it."""
+_LEAST_SHARES = {"precision": 0.5, "stride": 0.3, "tail": 0.3, "scaled": 0.3, "dropped_term": 0.3}
+"""Patterns that a few wrong elements may fit by chance: so much of an operation's failed cases shows them where they are
+the cause."""
 
 
 def _pattern(result: CaseResult) -> str:
@@ -363,10 +370,14 @@ def _pattern(result: CaseResult) -> str:
     return "" if pattern == "wrong_values" or is_suspicion else pattern
 
 
-def _telling(result: CaseResult, seen: Mapping[str, int]) -> tuple[bool, int, bool, int, bool]:
-    # A pattern that was recognised tells most, then the plainest inputs. Then what most cases show, since some fit a
-    # pattern by chance; and where some elements are right, the others show where the error lies.
+def _telling(
+    result: CaseResult, alike: Mapping[tuple[str, str], int], by_chance: Set[tuple[str, str]]
+) -> tuple[int, int, bool, int, bool]:
+    # A pattern that was recognised tells most, one that fits by chance misleads. Then the plainest inputs, then what
+    # most cases show; and where some elements are right, the others show where the error lies.
     pattern = _pattern(result)
+    key = result.case.op, pattern
+    rank = -1 if key in by_chance else int(pattern != "")
     n_odd = sum(result.case.get(key) not in (None, *_PLAIN) for key in ("distribution", "layout"))
     is_partial = 0 < result.n_wrong < result.n_total
-    return pattern != "", -n_odd, pattern not in _WHOLESALE, seen[pattern] if pattern else 0, is_partial
+    return rank, -n_odd, pattern not in _WHOLESALE, alike[key] if pattern else 0, is_partial

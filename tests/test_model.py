@@ -204,7 +204,7 @@ def test_first_failure_tells_most() -> None:
     named = failed(n_wrong=3, n_total=3, diagnosis=Diagnosis("tail", "the mask"))
     assert report(Outcome.WRONG_VALUES, cases=(whole, failed())).first_failure is whole
     assert report(Outcome.WRONG_VALUES, cases=(whole, partly, unnamed)).first_failure is partly
-    assert report(Outcome.WRONG_VALUES, cases=(whole, partly, unnamed, named)).first_failure is named
+    assert report(Outcome.WRONG_VALUES, cases=(whole, partly, named)).first_failure is named
 
 
 def test_first_failure_is_a_plain_case() -> None:
@@ -232,6 +232,23 @@ def test_first_failure_is_one_of_many_alike() -> None:
     chance, first, second = named("tail"), named("stride"), named("stride", n_wrong=2, n_total=3)
     assert report(Outcome.WRONG_VALUES, cases=(chance, first, second)).first_failure is second
     assert report(Outcome.WRONG_VALUES, cases=(chance, first)).first_failure is chance
+
+
+@pytest.mark.parametrize("pattern", ["precision", "stride", "tail", "scaled", "dropped_term"])
+def test_first_failure_is_none_that_fits_by_chance(pattern: str) -> None:
+    """A pattern that one of several failed cases shows is no cause of theirs, and would mislead."""
+    odd = Case({**CASE.params, "distribution": "wide"})
+    unnamed, chance = named("wrong_values", case=odd), named(pattern)
+    assert report(Outcome.WRONG_VALUES, cases=(chance, *[unnamed] * 3)).first_failure is unnamed
+    assert report(Outcome.WRONG_VALUES, cases=(chance, unnamed)).first_failure is chance
+    elsewhere = named("wrong_values", case=Case({**CASE.params, "op": "other"}))
+    assert report(Outcome.WRONG_VALUES, cases=(chance, *[elsewhere] * 3)).first_failure is chance
+
+
+def test_a_value_that_is_known_is_never_by_chance() -> None:
+    """Memory that nobody wrote in one case of many is what to look at first."""
+    unnamed, exact = named("wrong_values"), named("never_written")
+    assert report(Outcome.WRONG_VALUES, cases=(*[unnamed] * 9, exact)).first_failure is exact
 
 
 @pytest.mark.parametrize("wholesale", ["constant", "never_written"])
