@@ -358,8 +358,8 @@ class Report:
 _WHOLESALE = ("constant", "never_written")
 """Patterns that a small case shows where a larger one shows what is behind it."""
 _LEAST_SHARES = {"precision": 0.5, "stride": 0.3, "tail": 0.3, "scaled": 0.3, "dropped_term": 0.3}
-"""Patterns that a few wrong elements may fit by chance: so much of an operation's failed cases shows them where they are
-the cause."""
+"""Patterns that a few wrong elements may fit by chance: so much of an operation's failed cases shows them where they
+are the cause."""
 
 
 def _pattern(result: CaseResult) -> str:

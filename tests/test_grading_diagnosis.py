@@ -558,6 +558,19 @@ def test_single_overflow_in_a_row() -> None:
     assert named(x.double().softmax(1), got, [x]) == "overflow"
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_infinity_from_ordinary_inputs(seed: int) -> None:
+    """Sums of scaled values that went past float16's range are no sums that lack terms; nor is a division by 0."""
+    a, b = drawn(35, 136, seed=seed), drawn(136, 16, seed=seed + 50)
+    value, scale = a.double() @ b.double(), a.double().abs() @ b.double().abs()
+    sums = (a * 127 @ (b * 127)).half()
+    assert bool(sums.isinf().any())
+    assert bool(sums.isfinite().any())
+    again = {"scale": scale, "n_terms": 136, "recompute": product_again}
+    assert named(value, sums.float() / 127**2, [a, b], **again) == "overflow"
+    assert named(a.double(), a / (a < 1), [a]) == "overflow"
+
+
 # Other formulas: sums that end early, and the wrong axis
 
 

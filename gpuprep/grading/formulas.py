@@ -153,7 +153,8 @@ def _explains(
     evidence: Evidence, found: torch.Tensor, value: torch.Tensor, other: torch.Tensor, *, is_guess: bool
 ) -> bool:
     error, rest = (found - value).abs(), (found - other).abs()
-    if not bool(rest.max() <= _EXPLAINED * error.max()):
+    # An infinite error is larger than any rest.
+    if not math.isfinite(error.max()) or not bool(rest.max() <= _EXPLAINED * error.max()):
         return False
     if found.numel() >= _FEW:
         return True

@@ -89,13 +89,20 @@ def overflow(evidence: Evidence) -> Diagnosis | None:
     values = (tensor for tensor in evidence.tensors() if tensor.is_floating_point())
     largest = max(map(_largest, values), default=0.0)
     # Memory that was never written holds NaN too, but never infinity.
-    if largest <= limit or not (bool(torch.isinf(evidence.found[bad]).any()) or _is_beyond(evidence, bad, limit)):
-        return None
-    return Diagnosis(
-        "overflow",
-        f"NaN or infinity, and inputs as large as {largest:.3g}: an exponential or a product overflowed, or was "
-        "computed in a dtype that is too small. A softmax subtracts the row's maximum before exp.",
-    )
+    is_infinite = bool(torch.isinf(evidence.found[bad]).any())
+    if largest > limit and (is_infinite or _is_beyond(evidence, bad, limit)):
+        return Diagnosis(
+            "overflow",
+            f"NaN or infinity, and inputs as large as {largest:.3g}: an exponential or a product overflowed, or was "
+            "computed in a dtype that is too small. A softmax subtracts the row's maximum before exp.",
+        )
+    if is_infinite:
+        return Diagnosis(
+            "overflow",
+            f"Infinity, from inputs no larger than {largest:.3g}: a sum or a product went past the largest number of "
+            f"its dtype (float16 ends at {_LARGEST['float16']:.5g}), or something was divided by 0.",
+        )
+    return None
 
 
 def _largest(tensor: torch.Tensor) -> float:
