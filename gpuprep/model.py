@@ -331,9 +331,10 @@ class Report:
         """The case to show of a failed report, or None: of those with the report's outcome, the one that tells most."""
         decisive = [result for result in self.cases if result.outcome is self.outcome and result.outcome.is_failure]
         alike = Counter((result.case.op, _pattern(result)) for result in decisive)
-        failed = Counter(result.case.op for result in decisive)
         by_chance = {
-            (op, pattern) for (op, pattern), n in alike.items() if n < _LEAST_SHARES.get(pattern, 0) * failed[op]
+            (op, pattern)
+            for (op, pattern), n in alike.items()
+            if n < _LEAST_SHARES.get(pattern, 0) * (n + alike[op, ""])
         }
         return max(decisive, key=lambda result: _telling(result, alike, by_chance), default=None)
 
@@ -357,9 +358,9 @@ class Report:
 
 _WHOLESALE = ("constant", "never_written")
 """Patterns that a small case shows where a larger one shows what is behind it."""
-_LEAST_SHARES = {"precision": 0.5, "stride": 0.3, "tail": 0.3, "scaled": 0.3, "dropped_term": 0.3}
-"""Patterns that a few wrong elements may fit by chance: so much of an operation's failed cases shows them where they
-are the cause."""
+_LEAST_SHARES = {"precision": 0.5, "stride": 0.15, "tail": 0.3, "scaled": 0.3, "dropped_term": 0.3}
+"""Patterns that a few wrong elements may fit by chance: where they are the cause, they are so much at least of them and
+of an operation's cases without a pattern."""
 
 
 def _pattern(result: CaseResult) -> str:

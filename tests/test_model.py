@@ -239,10 +239,12 @@ def test_first_failure_is_none_that_fits_by_chance(pattern: str) -> None:
     """A pattern that one of several failed cases shows is no cause of theirs, and would mislead."""
     odd = Case({**CASE.params, "distribution": "wide"})
     unnamed, chance = named("wrong_values", case=odd), named(pattern)
-    assert report(Outcome.WRONG_VALUES, cases=(chance, *[unnamed] * 3)).first_failure is unnamed
+    assert report(Outcome.WRONG_VALUES, cases=(chance, *[unnamed] * 6)).first_failure is unnamed
     assert report(Outcome.WRONG_VALUES, cases=(chance, unnamed)).first_failure is chance
     elsewhere = named("wrong_values", case=Case({**CASE.params, "op": "other"}))
-    assert report(Outcome.WRONG_VALUES, cases=(chance, *[elsewhere] * 3)).first_failure is chance
+    assert report(Outcome.WRONG_VALUES, cases=(chance, *[elsewhere] * 6)).first_failure is chance
+    lost = named("never_written")
+    assert report(Outcome.WRONG_VALUES, cases=(chance, *[lost] * 6)).first_failure is chance
 
 
 def test_a_value_that_is_known_is_never_by_chance() -> None:

@@ -25,8 +25,8 @@ _UNSET = Diagnosis(
     "uninitialised",
     "A lane that its mask keeps from loading holds anything on a card, unless the load says what. Here NaN and large "
     "numbers are tried, and the result depends on them. A weight of 0 keeps nothing out, as 0 · NaN is NaN, and a "
-    "maximum may find a large number. Give the load `other=`, a value that changes nothing in what follows: 0 for a "
-    "sum or a product of tiles, −inf for a maximum.",
+    "maximum may find a large number. If its mask leaves out what is needed, mend that; else give the load `other=`, a "
+    "value that changes nothing in what follows: 0 for a sum or a product of tiles, −inf for a maximum.",
 )
 LOUDLY: Mapping[str, Any] = {"kind": LOUD}
 """The garbage of a second call."""
