@@ -379,6 +379,6 @@ def _telling(
     pattern = _pattern(result)
     key = result.case.op, pattern
     rank = -1 if key in by_chance else int(pattern != "")
-    n_odd = sum(result.case.get(key) not in (None, *_PLAIN) for key in ("distribution", "layout"))
+    n_odd = sum(result.case.get(name) not in (None, *_PLAIN) for name in ("distribution", "layout"))
     is_partial = 0 < result.n_wrong < result.n_total
     return rank, -n_odd, pattern not in _WHOLESALE, alike[key] if pattern else 0, is_partial
