@@ -341,10 +341,15 @@ TOLD = {"recipe": {"why_not": ""}, "host_ops": []}
 SEEN, DRAWN = torch.arange(4.0), torch.arange(4.0) + 10
 
 
-def judged(told: dict[str, Any] | None = None, own_factor: float = 2.0, **seen: Any) -> CaseResult:
+def judged(
+    told: dict[str, Any] | None = None,
+    own_factor: float = 2.0,
+    beyond: Callable[[dict[str, Any]], bool] = lambda request: False,
+    **seen: Any,
+) -> CaseResult:
     """The result of a case in which the counting worker sees this, for inputs that count from 10.
 
-    Called on them itself, the file multiplies by `own_factor`.
+    Called on them itself, the file multiplies by `own_factor`. What is `beyond` the counting worker raises there.
     """
     grader = Doubling()
     (case,) = grader.cases(None)
@@ -356,6 +361,8 @@ def judged(told: dict[str, Any] | None = None, own_factor: float = 2.0, **seen: 
         return {**answer, "findings": [], "host_ops": [], "stored": [4]}
 
     def ask(request: dict[str, Any]) -> dict[str, Any]:
+        if beyond(request):
+            return {"status": "raised", "message": "an AssertionError"}
         return {**answered(request["args"], request["args"][1]), **seen}
 
     def call(args: Any, **_: Any) -> dict[str, Any]:
@@ -387,6 +394,23 @@ def test_what_the_counting_worker_sees_decides(seen: dict[str, Any], outcome: Ou
     result = judged(**seen)
     assert result.outcome is outcome
     assert result.message
+
+
+@pytest.mark.parametrize(
+    ("beyond", "outcome"),
+    [
+        (lambda request: request["reverse"], Outcome.SKIPPED),
+        (lambda request: "garbage" in request, Outcome.PASSED),
+        (lambda request: request["reverse"] and "garbage" in request, Outcome.PASSED),
+    ],
+    ids=["in the other order", "with garbage", "with both"],
+)
+def test_what_goes_beyond_the_counting_worker_when_done_again(
+    beyond: Callable[[dict[str, Any]], bool], outcome: Outcome
+) -> None:
+    """Another order has to work as well; what garbage in masked lanes leads to is not held against a file."""
+    unset = {"kind": "unset_lanes", "message": "", "line": 1, "path": "", "severity": "note"}
+    assert judged(beyond=beyond, findings=[unset]).outcome is outcome
 
 
 def test_mistake_that_shows_for_some_values_only_is_no_cheat() -> None:
