@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ _ENVIRONMENT = {
     "NCCL_NVLS_ENABLE": "0",
 }
 N_WARM_UP = 3
+CYCLES_A_SECOND = 2e9
+"""Of a card's clock, or somewhat more."""
+MOST_SPINNING_S = 0.01
 
 
 class Member:
@@ -81,14 +85,20 @@ class Member:
 
     def _time(self, n_samples: int) -> Answer:
         """Milliseconds of each call on this rank's own card. All begin together, as nearly as a barrier allows."""
+        device, host_s = self._runner.device, 0.0
         for _ in range(N_WARM_UP):
+            began = time.perf_counter()
             self._call()
-            _meet(self._runner.device)
+            host_s = time.perf_counter() - began
+            _meet(device)
+        # What goes round in many messages takes the host longer to queue than the cards to do. All spin equally long.
+        host_s = min(2 * _slowest(host_s, device), MOST_SPINNING_S)
+        cycles = max(SPIN_CYCLES, int(host_s * CYCLES_A_SECOND))
         samples = []
         for _ in range(n_samples):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            _meet(self._runner.device)
-            torch.cuda._sleep(SPIN_CYCLES)  # type: ignore[no-untyped-call]  # noqa: SLF001
+            _meet(device)
+            torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]  # noqa: SLF001
             start.record()
             self._call()
             end.record()
@@ -109,6 +119,13 @@ class Member:
 
 def _meet(device: str) -> None:
     """Wait until every rank is here, and what it has queued is done."""
-    dist.all_reduce(torch.zeros(1, device=device))
+    _slowest(0.0, device)
     if device == "cuda":
         torch.cuda.synchronize()
+
+
+def _slowest(seconds: float, device: str) -> float:
+    """The most that any rank has."""
+    longest = torch.full((1,), seconds, device=device)
+    dist.all_reduce(longest, op=dist.ReduceOp.MAX)
+    return float(longest)

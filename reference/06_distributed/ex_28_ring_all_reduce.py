@@ -35,9 +35,12 @@ import torch
 import torch.distributed as dist
 
 # BEGIN SOLUTION
-RING_BYTES = 32 * 2**20
-"""Of the vector: what pays for the messages of another ring."""
-DIRECTIONS = (1, -1)
+SEVERAL_BYTES = 32 * 2**20
+"""Of a vector: what pays for the messages of several circles."""
+CIRCLES_OF_FOUR = ((0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 2, 1))
+"""The three ways in which four ranks can stand in a circle."""
+GRAIN = 4
+"""Elements of 16 bytes: as much as a thread copies at once, if source and destination begin at multiples of that."""
 # END SOLUTION
 
 
@@ -64,17 +67,15 @@ def ring_all_reduce(x):
     rank, world = dist.get_rank(), dist.get_world_size()
     if world == 1:
         return
-    # A small vector goes round in one direction. A larger one goes round in both, half of it in each, unless both
-    # neighbours are the same: links can send both ways at once.
-    directions = DIRECTIONS[: max(1, x.nbytes // RING_BYTES)] if world > 2 else DIRECTIONS[:1]
-    parts = x.tensor_split(len(directions))
-    rings = [_Ring(part, direction, rank, world) for part, direction in zip(parts, directions, strict=True)]
+    circles = _circles(world) if x.nbytes >= SEVERAL_BYTES else [_circle(world)]
+    parts = _cut(x, len(circles), world * GRAIN)
+    rings = [_Ring(part, stops, rank) for part, stops in zip(parts, circles, strict=True)]
     for step in range(2 * (world - 1)):
-        # All in one batch: no message waits for another one, whatever order the neighbours come in.
+        # All in one batch: no message waits for another one, whatever order the ranks come in.
         operations, sums = [], []
         for ring in rings:
-            out, into, total = ring.messages(step)
-            operations += [dist.P2POp(dist.isend, out, ring.next), dist.P2POp(dist.irecv, into, ring.previous)]
+            out, to, into, source, total = ring.messages(step)
+            operations += [dist.P2POp(dist.isend, out, to), dist.P2POp(dist.irecv, into, source)]
             if total is not None:
                 sums.append((total, into))
         for work in dist.batch_isend_irecv(operations):
@@ -85,29 +86,54 @@ def ring_all_reduce(x):
 
 
 # BEGIN SOLUTION
-class _Ring:
-    """Part of a vector on its way round all ranks, in one direction."""
+def _circle(world, direction=1):
+    """stops[chunk][step]: the rank that has a chunk in each step, until the chunk is back where it began."""
+    return [[(chunk + direction * step) % world for step in range(world)] for chunk in range(world)]
 
-    def __init__(self, part, direction, rank, world):
-        self.next, self.previous = (rank + direction) % world, (rank - direction) % world
-        # Backwards, chunks and ranks are counted backwards.
-        self._place, self._world = direction * rank, world
+
+def _circles(world):
+    """Ways to go round that together keep more links busy than one.
+
+    A link carries both ways at once, so there are two directions. Of four GPUs that are all linked to each other, one
+    circle with its two directions leaves a third of the links idle. There are three circles; in each of them two chunks
+    go round one way and two the other way (`^` turns the circle around for every other one), such that in each step
+    every rank has just one message for each of the three others.
+    """
+    if world == len(CIRCLES_OF_FOUR) + 1:
+        return [[[chunk ^ stop for stop in circle] for chunk in range(world)] for circle in CIRCLES_OF_FOUR]
+    return [_circle(world)] if world == 2 else [_circle(world), _circle(world, -1)]
+
+
+def _cut(vector, n, grain):
+    """n parts of nearly equal length. All begin at multiples of `grain` elements; the last one has the rest."""
+    return vector.tensor_split([vector.numel() * k // n // grain * grain for k in range(1, n)])
+
+
+class _Ring:
+    """Part of a vector on its way round all ranks."""
+
+    def __init__(self, part, stops, rank):
+        self._stops, self._world = stops, len(stops)
+        # Which chunk is here in each step.
+        self._here = [next(c for c, ranks in enumerate(stops) if ranks[step] == rank) for step in range(self._world)]
         # Views, not copies: a chunk that is written is written in x. tensor_split makes the first few one longer.
-        self._chunks = part.tensor_split(world)
+        self._chunks = part.tensor_split(self._world)
         # One chunk of scratch memory: what comes in can't be added before it is there.
         self._room = torch.empty_like(self._chunks[0])
 
     def messages(self, step):
-        """What is sent in a step, where what comes in goes, and what that is then added to, if anything."""
-        world, place = self._world, self._place
-        if step < world - 1:
-            # Reduce-scatter. In step 0 every rank sends its own chunk, afterwards the one that it has just added to.
-            # What comes in is the chunk that the rank before has just added to.
-            total = self._chunks[(place - step - 1) % world]
-            return self._chunks[(place - step) % world], self._room[: total.numel()], total
-        # All-gather. Now the chunk after the rank's own is complete here. It goes round once more.
-        step -= world - 1
-        return self._chunks[(place + 1 - step) % world], self._chunks[(place - step) % world], None
+        """What is sent and to whom, where what comes in goes and from whom, and what that is added to, if anything.
+
+        The chunk that is here goes to its next stop, and the one that stops here next comes in. In step 0 every rank
+        sends a chunk of its own, afterwards the one that it has just added to; after N−1 steps that one is complete,
+        and goes on as it is.
+        """
+        now, then = step % self._world, (step + 1) % self._world
+        out, into = self._here[now], self._here[then]
+        chunk, total = self._chunks[into], None
+        if step < self._world - 1:
+            total, chunk = chunk, self._room[: chunk.numel()]
+        return self._chunks[out], self._stops[out][then], chunk, self._stops[into][now], total
 
 
 # END SOLUTION
