@@ -9,6 +9,7 @@ import torch.distributed._functional_collectives as funcol
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from gpuprep.counters.torch_ops import HostOps
+from gpuprep.work import COMMUNICATION
 
 WORLD = 4
 N = 64
@@ -31,7 +32,16 @@ def counted(call):
     host_ops = HostOps()
     with host_ops.recording():
         call()
-    return {name: value for name, value in vars(host_ops.collectives).items() if value and not name.startswith("_")}
+    return {name: figure for name in COMMUNICATION if (figure := getattr(host_ops.collectives, name))}
+
+
+def singles(call):
+    """Messages of one call that were in no batch: whether they were sent, and the other rank."""
+    host_ops = HostOps(__file__)
+    with host_ops.recording():
+        call()
+    assert all(single.line > 0 for single in host_ops.collectives.singles)
+    return [(single.is_send, single.peer) for single in host_ops.collectives.singles]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +93,22 @@ def test_messages_have_figures_of_their_own():
     x = torch.ones(N)
     assert counted(lambda: dist.send(x, 2)) == {"messages": 1, "sent_bytes": BYTES}
     assert counted(lambda: dist.recv(x, 0)) == {}
+
+
+@pytest.mark.usefixtures("group")
+def test_messages_outside_of_batches_are_kept():
+    """In the order of the calls, waiting or not; with a batch, NCCL has no order to keep."""
+    x, batch = torch.ones(N), dist.batch_isend_irecv
+    assert singles(lambda: (dist.irecv(x, 0), dist.isend(x, 2))) == [(False, 0), (True, 2)]
+    assert singles(lambda: (dist.send(x, 0), dist.recv(x, 2))) == [(True, 0), (False, 2)]
+    assert singles(lambda: batch([dist.P2POp(dist.isend, x, 2), dist.P2POp(dist.irecv, x, 0)])) == []
+
+
+@pytest.mark.usefixtures("group")
+def test_a_message_names_its_rank_of_the_whole_job():
+    """Groups count their ranks from 0."""
+    x, odd = torch.ones(N), dist.new_group([1, 3])
+    assert singles(lambda: dist.send(x, 3, group=odd)) == [(True, 3)]
 
 
 @pytest.mark.usefixtures("group")

@@ -7,8 +7,13 @@ bytes in all among N ranks, 2(N−1)/N·S for an all-reduce, and (N−1)/N·S fo
 
 from __future__ import annotations
 
+import functools
+import inspect
+import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import torch
@@ -16,11 +21,26 @@ import torch
 NAMESPACES = ("c10d.", "_c10d_functional.")
 """Of all operations between ranks."""
 _SENDS = ("send", "isend")
+_RECEIVES = ("recv_", "irecv")
+MAX_SINGLES = 256
+"""Messages outside of a batch that are kept of a call: what they wait for shows in the first few."""
 _SILENT = (
-    *("recv_", "recv_any_source_", "irecv", "barrier", "monitored_barrier_"),
+    *(*_RECEIVES, "recv_any_source_", "barrier", "monitored_barrier_"),
     *("wait_tensor", "_wrap_tensor_autograd", "check_for_nan"),
 )
 """Operations for which a rank sends nothing but signals."""
+
+
+@dataclass(frozen=True)
+class Single:
+    """A message that was sent or received by itself, not in a batch."""
+
+    is_send: bool
+    peer: int
+    """The other rank, as the whole job counts them."""
+    group: str
+    line: int
+    """Of the recorded file; 0 where it isn't known."""
 
 
 class Collectives:
@@ -33,21 +53,24 @@ class Collectives:
         self.collectives_backward = 0
         self.ring_bytes = 0
         self.ring_bytes_backward = 0
+        self.singles: list[Single] = []
         # Backward passes of tensors on a card run in a thread of their own.
         self._lock = threading.Lock()
 
-    def note(self, name: str, args: Iterable[Any], result: Any) -> None:
+    def note(self, name: str, args: Iterable[Any], result: Any, line: int = 0) -> None:
         """Takes one operation.
 
         Args:
             name: `c10d.allreduce_.default`.
             args: its positional arguments.
             result: what it returned.
+            line: the line of the recorded file that asked for it.
         """
-        kind = name.split(".")[1]
+        kind, args = name.split(".")[1], list(args)
+        if kind in _SENDS + _RECEIVES and len(self.singles) < MAX_SINGLES and not _is_in_a_batch():
+            self.singles.append(Single(kind in _SENDS, *_other_end(args), line))
         if kind in _SILENT:
             return
-        args = list(args)
         with self._lock:
             if kind in _SENDS:
                 self.messages += 1
@@ -85,6 +108,31 @@ def refuse_strided(name: str, args: Iterable[Any]) -> None:
                     f"a collective got a tensor of shape {list(tensor.shape)} with strides {list(tensor.stride())}: "
                     "NCCL takes contiguous ones only, and .contiguous() makes one"
                 )
+
+
+def _other_end(args: Iterable[Any]) -> tuple[int, str]:
+    """A message's other rank, and its group: `send(tensors, group, rank, tag)`."""
+    import torch.distributed as dist
+
+    _, boxed, rank, *_ = args
+    group = dist.ProcessGroup.unbox(boxed)
+    return dist.get_global_rank(group, int(rank)), group.group_name
+
+
+@functools.cache
+def _batch_code() -> CodeType:
+    import torch.distributed as dist
+
+    code: CodeType = inspect.unwrap(dist.batch_isend_irecv).__code__
+    return code
+
+
+def _is_in_a_batch() -> bool:
+    """True below `batch_isend_irecv`: with gloo it sends one message after the other."""
+    frame, code = sys._getframe(1), _batch_code()  # noqa: SLF001 - inspect.stack() reads source files
+    while frame is not None and frame.f_code is not code:
+        frame = frame.f_back  # type: ignore[assignment]
+    return frame is not None
 
 
 def _n_ranks(args: Iterable[Any]) -> int:

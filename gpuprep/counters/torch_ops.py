@@ -78,7 +78,8 @@ class HostOps:
     def take(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> None:
         """Keeps an operation as torch dispatched it, with what it sends to other ranks and multiplies."""
         if name.startswith(NAMESPACES):
-            self.collectives.note(name, args, result)
+            where = _where(self._path)
+            self.collectives.note(name, args, result, where[1] if where is not None and where[0] == self._path else 0)
             self.allocations.collective_ended()
         factor = _FACTORS.get(name.partition(".")[2].partition(".")[0])
         if factor is not None:

@@ -26,6 +26,7 @@ from gpuprep.grading.group import RankFailedError, WorkerGroup
 from gpuprep.grading.group_speed import GroupBench
 from gpuprep.grading.loading import case_seed
 from gpuprep.grading.machine import card_uuids
+from gpuprep.grading.message_order import order_fault
 from gpuprep.grading.pool import WarmPool
 from gpuprep.grading.signature import judge_import
 from gpuprep.grading.verdict import Graded
@@ -271,6 +272,8 @@ class GroupSession:
             told = list(zip(asked, answers, strict=True))
             results = [result_of(rank_asked, answer) for rank_asked, answer in told]
             if all(result.outcome.is_pass for result in results):
+                if group.device == "cpu" and (fault := order_fault(asked, answers)):
+                    return fault
                 # Only then: a rank that does too little shows in what others have.
                 results = [
                     budget_fault(rank_asked, answer, result) or result

@@ -347,6 +347,7 @@ def _seen(recording: Recording, outputs: Sequence[Any]) -> Answer:
         "sites": [asdict(site) for site in recording.sites.values()][:MAX_SITES],
         "host_ops": [asdict(op) for op in recording.host_ops],
         "stored": [recording.stored_into(output) for output in plain],
+        "singles": [asdict(single) for single in recording.host.collectives.singles],
     }
 
 
