@@ -71,6 +71,14 @@ WRONG = {
         12,
         "rank 0 at line 12, rank 1",
     ),
+    "all would wait on cards": (
+        SOLUTION.replace("dist.P2POp(dist.isend, ", "dist.isend(")
+        .replace("dist.P2POp(dist.irecv, ", "dist.irecv(")
+        .replace("dist.batch_isend_irecv(messages)", "messages"),
+        Outcome.DEADLOCK,
+        11,
+        "this ends on gloo, but on GPUs both would wait for ever: they send to each other first: rank 0 at line 11",
+    ),
     "one rank computes on": (with_before(LOOP, "while rank == 1: pass"), Outcome.TIMED_OUT, 12, "rank 1 at line 12"),
     "one rank is wrong": (
         SOLUTION.replace("return out", "return out * (rank != 1)"),

@@ -20,8 +20,9 @@ Pair = tuple[str, int, int]
 
 _BATCH = Diagnosis(
     "message_order",
-    "Put all messages of a step, what goes out and what comes in, into one dist.batch_isend_irecv: they start "
-    "together, in whatever order they stand there. Or let every other rank receive before it sends.",
+    "What goes between two ranks, NCCL does in the order of the calls. Put all messages of a step, those that go out "
+    "and those that come in, into one dist.batch_isend_irecv: they start together, in whatever order they stand there. "
+    "Or let every other rank receive before it sends.",
 )
 
 

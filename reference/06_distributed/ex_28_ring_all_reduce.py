@@ -40,8 +40,8 @@ import torch.distributed as dist
 
 # BEGIN SOLUTION
 PIECE_BYTES = 128 * 2**10
-"""NCCL sends a message in pieces of 512 KiB, and nothing arrives before all of the first piece is sent: 35 µs at the
-15 GB/s of one of a card's 32 channels, in each step. It reads this variable when the first group is made."""
+"""NCCL sends a message in pieces of 512 KiB, and nothing arrives before all of the first piece is sent: in each step
+35 µs, at the 15 GB/s or so of one of a card's 32 channels. It reads this variable when the first group is made."""
 os.environ.setdefault("NCCL_P2P_NVL_CHUNKSIZE", str(PIECE_BYTES))
 WIDE_BYTES = 512 * PIECE_BYTES
 """A message has 8 channels of its own, and more only where one of them would carry more than 32 pieces: beyond this
@@ -51,7 +51,7 @@ SEVERAL_BYTES = 32 * 2**20
 CIRCLES_OF_FOUR = ((0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 2, 1))
 """The three ways in which four ranks can stand in a circle."""
 GRAIN = 128
-"""Elements, 512 bytes: what a warp copies at once. Chunks that begin at odd places take half as long again."""
+"""Elements, 512 bytes: what a warp copies at once. Where chunks begin at odd places, its accesses are smaller."""
 # END SOLUTION
 
 
