@@ -98,6 +98,8 @@ class Work:
 
 RATIOS = ("sectors_per_load", "sectors_per_store", "shared_bytes_per_thread")
 """Figures that say how well memory is used, not how much of it."""
+MAX_SINGLES = 256
+"""Messages outside of a batch that are kept of a call: what they wait for shows in the first few."""
 COMMUNICATION = ("messages", "sent_bytes", "collectives", "collectives_backward", "ring_bytes", "ring_bytes_backward")
 _HELD = ("peak_bytes", "largest_tensor_bytes")
 COUNTS = tuple(field for field in Work.__dataclass_fields__ if field not in (*_HELD, "bytes_loaded_of"))

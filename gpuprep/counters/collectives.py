@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 
+from gpuprep.work import MAX_SINGLES
+
 NAMESPACES = ("c10d.", "_c10d_functional.")
 """Of all operations between ranks."""
 _SENDS = ("send", "isend")
 _RECEIVES = ("recv_", "irecv")
-MAX_SINGLES = 256
-"""Messages outside of a batch that are kept of a call: what they wait for shows in the first few."""
 _SILENT = (
     *(*_RECEIVES, "recv_any_source_", "barrier", "monitored_barrier_"),
     *("wait_tensor", "_wrap_tensor_autograd", "check_for_nan"),

@@ -13,6 +13,7 @@ from typing import Any
 
 from gpuprep.grading.answers import Asked
 from gpuprep.model import CaseResult, Diagnosis, Outcome
+from gpuprep.work import MAX_SINGLES
 
 Answer = Mapping[str, Any]
 Pair = tuple[str, int, int]
@@ -33,15 +34,14 @@ def order_fault(asked: Sequence[Asked], answers: Sequence[Answer]) -> CaseResult
         asked: each rank's call.
         answers: what each rank told of it, of its messages outside of batches among other things.
     """
-    singles = [list(answer["singles"]) for answer in answers]
+    singles = [answer["singles"][:MAX_SINGLES] for answer in answers]
     found = _unmet(singles) or _out_of_order(singles)
     if found is None:
         return None
     lines, why = found
-    rank = min(lines)
-    places = ", ".join(f"rank {rank} at line {lines[rank]}" for rank in sorted(lines))
+    first, places = min(lines), ", ".join(f"rank {rank} at line {line}" for rank, line in sorted(lines.items()))
     message = f"this ends on gloo, but on GPUs {why}: {places}"
-    return asked[rank].failed(Outcome.DEADLOCK, message, diagnosis=_BATCH, where=asked[rank].line(lines[rank]))
+    return asked[first].failed(Outcome.DEADLOCK, message, diagnosis=_BATCH, where=asked[first].line(lines[first]))
 
 
 def _pair(rank: int, single: Mapping[str, Any]) -> Pair:
