@@ -44,7 +44,7 @@ PIECE_BYTES = 128 * 2**10
 35 µs, at the 15 GB/s or so of one of a card's 32 channels. It reads this variable when the first group is made."""
 os.environ.setdefault("NCCL_P2P_NVL_CHUNKSIZE", str(PIECE_BYTES))
 WIDE_BYTES = 512 * PIECE_BYTES
-"""A message has 8 channels of its own, and more only where one of them would carry more than 32 pieces: beyond this
+"""Among four ranks a message has 8 channels, and more only where one of them would carry over 32 pieces: beyond this
 size it has all of them."""
 SEVERAL_BYTES = 32 * 2**20
 """Of a vector: what pays for the messages of several circles."""
