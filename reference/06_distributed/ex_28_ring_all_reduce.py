@@ -114,7 +114,7 @@ def _circles(world, n_bytes):
     """
     if world == 2 or not SEVERAL_BYTES <= n_bytes <= world * WIDE_BYTES:
         return [_circle(world)]
-    if world == len(CIRCLES_OF_FOUR) + 1:
+    if world == 4:
         return [[[chunk ^ stop for stop in circle] for chunk in range(world)] for circle in CIRCLES_OF_FOUR]
     return [_circle(world), _circle(world, -1)]
 
